@@ -1,6 +1,11 @@
 /**
  * Ed25519 signatures (RFC 8032) under the strict rule of DESIGN §5: A is canonical, in the prime-order
- * subgroup and not the identity; S < L; and encode(S·B − k·A) equals the R bytes, without cofactor.
+ * subgroup and not the identity; S < L; R is not the identity; and encode(S·B − k·A) equals the R bytes,
+ * without cofactor.
+ *
+ * R ≠ identity stands in no RFC, but newer Nodes and WebCrypto refuse an R of small order
+ * (https://github.com/nodejs/node/pull/64026) and older Nodes do not. Of those points only the identity can
+ * satisfy the equation for such an A, so refusing it here makes all versions agree. No honest nonce is 0.
  *
  * Invariant: every implementation gives the same verdict on the same bytes, so replicas never contradict
  * auditors. That is why a bad key makes `verify` false here, even where a library would accept it.
@@ -44,7 +49,7 @@ export function sign(secretKey: Uint8Array, message: Uint8Array): Uint8Array {
  * on bytes, whatever they are.
  */
 export function verify(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
-  if (publicKey.length !== 32 || signature.length !== 64) return false
+  if (publicKey.length !== 32 || signature.length !== 64 || startsWithIdentity(signature)) return false
   const id = toHex(publicKey)
   let verifier = verifiers.get(id)
   if (verifier === undefined) {
@@ -78,6 +83,13 @@ export function signLabelled(secretKey: Uint8Array, label: Label, bytes: Uint8Ar
 /** Verifies a signature over label ‖ 00 ‖ SHA-256(bytes), as {@link verify} does. */
 export function verifyLabelled(publicKey: Uint8Array, label: Label, bytes: Uint8Array, signature: Uint8Array): boolean {
   return verify(publicKey, labelledBytes(label, sha256(bytes)), signature)
+}
+
+/** Whether R is the canonical encoding of the identity, (0, 1): 01 and 31 zero bytes. */
+function startsWithIdentity(signature: Uint8Array): boolean {
+  if (signature[0] !== 1) return false
+  for (let i = 1; i < 32; i++) if (signature[i] !== 0) return false
+  return true
 }
 
 function checkedSeed(secretKey: Uint8Array): Uint8Array {
