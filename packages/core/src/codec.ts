@@ -35,6 +35,8 @@ export interface Codec<T> {
   /** Set for formats that stand on their own in the CDDL; undefined for inline types. */
   readonly name: string | undefined
   readonly shape: Shape
+  /** What {@link refine} demands beyond the shape: says what is wrong with a value, or undefined. */
+  readonly check?: ((value: T) => string | undefined) | undefined
   write(writer: CborWriter, value: T): void
   read(reader: CborReader): T
 }
@@ -46,7 +48,7 @@ const shared = new CborWriter(4096)
 let sharedInUse = false
 
 /** The one valid encoding of `value`, fresh bytes. @throws TypeError or RangeError if the value breaks the format's limits. */
-export function encode<T>(codec: Codec<T>, value: T): Uint8Array {
+export function encode<T>(codec: Codec<T>, value: NoInfer<T>): Uint8Array {
   if (sharedInUse) {
     const own = new CborWriter()
     codec.write(own, value)
@@ -118,12 +120,9 @@ export function text(max: number, pattern?: RegExp): Codec<string> {
     name: undefined,
     shape: { kind: 'text', max, pattern },
     write(writer, value) {
-      if (!value.isWellFormed()) throw new TypeError('the text holds a lone surrogate')
-      if (value.length * 3 > max && new TextEncoder().encode(value).length > max)
-        throw new RangeError(`the text is above ${max} bytes`)
       if (pattern !== undefined && !pattern.test(value))
         throw new RangeError(`${JSON.stringify(value)} does not match ${pattern}`)
-      writer.text(value)
+      writer.text(value, max)
     },
     read(reader) {
       const value = reader.text(max)
@@ -196,6 +195,7 @@ export function array<T>(item: Codec<T>, max: number, min = 0): Codec<T[]> {
     },
     read(reader) {
       const length = reader.array(min, max)
+      // Grows as items are read: the announced length has cost its sender nothing yet.
       const out: T[] = []
       for (let i = 0; i < length; i++) out.push(item.read(reader))
       return out
@@ -255,38 +255,44 @@ export function record<R extends Fields, O extends Fields = Record<never, never>
     })),
   ].sort((a, b) => a.key - b.key)
   const keys = new Set(fields.map((field) => field.key))
-  if (keys.size !== fields.length || fields.some((field) => field.key < 0 || field.key > 255))
-    throw new TypeError(`${name}: bad keys`)
-  const requiredCount = fields.filter((field) => !field.optional).length
+  if (
+    keys.size !== fields.length ||
+    new Set(fields.map((field) => field.name)).size !== fields.length ||
+    fields.some((field) => !Number.isInteger(field.key) || field.key < 0 || field.key > 255)
+  ) {
+    throw new TypeError(`${name}: keys are distinct integers from 0 to 255, names are distinct`)
+  }
+  if (fields.length > 23) throw new TypeError(`${name}: ${fields.length} fields, a record has at most 23`)
   return {
     name,
     shape: { kind: 'record', fields },
     write(writer, value) {
       const object = value as Record<string, unknown>
+      const start = writer.beginMap()
       let count = 0
       for (const field of fields) {
-        if (object[field.name] !== undefined) count++
-        else if (!field.optional) throw new TypeError(`${name ?? 'record'}.${field.name} is missing`)
-      }
-      writer.head(majorType.map, count)
-      for (const field of fields) {
         const fieldValue = object[field.name]
-        if (fieldValue === undefined) continue
+        if (fieldValue === undefined) {
+          if (!field.optional) throw new TypeError(`${name ?? 'record'}.${field.name} is missing`)
+          continue
+        }
+        count++
         writer.head(majorType.uint, field.key)
         field.codec.write(writer, fieldValue)
       }
+      writer.endMap(start, count)
     },
     read(reader) {
       const count = reader.head(majorType.map)
-      if (count > fields.length) reader.fail('ERR_DECODE_LIMIT', `${count} fields, at most ${fields.length} are known`)
-      if (count < requiredCount)
-        reader.fail('ERR_DECODE_VALUE', `${count} fields, at least ${requiredCount} are required`)
+      // Every turn of the loop uses up a known field or fails, so the count needs no bound of its own.
       const out: Record<string, unknown> = {}
       let next = 0
+      // Reported last: a required key that turns up later is out of order, not missing.
+      let missing: FieldShape | undefined
       for (let i = 0; i < count; i++) {
         const key = reader.head(majorType.uint)
         while (next < fields.length && fields[next]!.key < key) {
-          if (!fields[next]!.optional) reader.fail('ERR_DECODE_VALUE', `field ${fields[next]!.name} is missing`)
+          if (!fields[next]!.optional) missing ??= fields[next]
           next++
         }
         const field = fields[next]
@@ -299,9 +305,8 @@ export function record<R extends Fields, O extends Fields = Record<never, never>
         out[field.name] = field.codec.read(reader)
         reader.path.pop()
       }
-      for (; next < fields.length; next++) {
-        if (!fields[next]!.optional) reader.fail('ERR_DECODE_VALUE', `field ${fields[next]!.name} is missing`)
-      }
+      for (; next < fields.length; next++) if (!fields[next]!.optional) missing ??= fields[next]
+      if (missing !== undefined) reader.fail('ERR_DECODE_VALUE', `field ${missing.name} is missing`)
       return out as RecordOf<R, O>
     },
   }
@@ -320,6 +325,12 @@ export function choice<const C extends Cases>(name: string, cases: C): Codec<Cho
     ]),
   )
   const byTag = new Map([...byName.values()].map((entry) => [entry.tag, entry]))
+  if (byTag.size !== byName.size) throw new TypeError(`${name}: tags are distinct`)
+  for (const { name: caseName, codec } of byName.values()) {
+    if (codec.shape.kind !== 'record' || codec.shape.fields.some((field) => field.name === 'type')) {
+      throw new TypeError(`${name}.${caseName}: a case is a record without a field "type"`)
+    }
+  }
   return {
     name,
     shape: { kind: 'choice', cases: [...byName.values()] },
@@ -349,6 +360,7 @@ export function refine<T>(codec: Codec<T>, check: (value: T) => string | undefin
   return {
     name: codec.name,
     shape: codec.shape,
+    check: (value) => codec.check?.(value) ?? check(value),
     write(writer, value) {
       const problem = check(value)
       if (problem !== undefined) throw new RangeError(`${codec.name ?? 'value'}: ${problem}`)
