@@ -1,6 +1,6 @@
 /** Labelled hashes and MACs (DESIGN §5, "Labels"): label ‖ 00 in front of what is hashed. */
 import { concatBytes, utf8 } from '@cipherlog/core'
-import { hmacSha256, sha256 } from '#sha256'
+import { hmacSha256, sha256 } from './digest.ts'
 import { labels, type Label } from './labels.ts'
 
 const zero = Uint8Array.of(0)

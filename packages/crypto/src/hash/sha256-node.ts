@@ -1,5 +1,5 @@
-/** SHA-256 (FIPS 180-4) and HMAC (RFC 2104) by node:crypto; the twin for browsers is sha256-noble.ts. */
-import { createHmac, hash } from 'node:crypto'
+/** SHA-256 (FIPS 180-4) by node:crypto; the twin for browsers is sha256-noble.ts. */
+import { hash } from 'node:crypto'
 
 /** SHA-256 of `bytes`: 32 fresh bytes. */
 export function sha256(bytes: Uint8Array): Uint8Array {
@@ -8,9 +8,4 @@ export function sha256(bytes: Uint8Array): Uint8Array {
   const out = new Uint8Array(32)
   for (let i = 0; i < 32; i++) out[i] = digest.charCodeAt(i)
   return out
-}
-
-/** HMAC-SHA256: 32 fresh bytes. */
-export function hmacSha256(key: Uint8Array, bytes: Uint8Array): Uint8Array {
-  return new Uint8Array(createHmac('sha256', key).update(bytes).digest())
 }

@@ -24,7 +24,7 @@ export function signWithSeed(secretKey: Uint8Array, message: Uint8Array): Uint8A
 
 /** A verifier of 64-byte signatures by `publicKey`, which must have passed `checkPublicKey`. */
 export function verifierFor(publicKey: Uint8Array): (message: Uint8Array, signature: Uint8Array) => boolean {
-  const keyBytes = publicKey.slice()
+  const keyBytes = new Uint8Array(publicKey)
   const minusA = Point.fromBytes(keyBytes).negate()
   return (message, signature) => {
     const r = signature.subarray(0, 32)
