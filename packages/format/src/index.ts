@@ -118,3 +118,18 @@ export { receipt, type Receipt } from './receipt.ts'
 export { keyringContent, keyringEntry, type KeyringContent, type KeyringEntry } from './keyring.ts'
 export { nodeKeys, type NodeKeys } from './node-keys.ts'
 export { blindNameInput, messageKeyInput, saltInput, sealedValueBytesMin } from './value.ts'
+export {
+  storedClientSessions,
+  storedEnvelope,
+  storedGenesis,
+  storedKeyEvent,
+  storedLedger,
+  storedQuota,
+  storedSeen,
+  storedSession,
+  storedValue,
+  type StoredEnvelope,
+  type StoredLedger,
+  type StoredSession,
+  type StoredValue,
+} from './state.ts'

@@ -1,0 +1,7 @@
+/** The replicated state as a pure function of the log. */
+export { Ledger, batchLeavesMax, builtInMachines, rulesVersionMax, type LedgerOptions } from './ledger.ts'
+export { type ClosedBatch, type EntryPlace, type Leaf, type NeededProof, type Plan, type Proposal } from './entry.ts'
+export { type CommandContext, type StateMachine } from './state-machine.ts'
+export { createMemoryState, type State } from './state.ts'
+export { cellDigest, type CellEvaluator } from './cells.ts'
+export { type StoredAnswer } from './sessions.ts'

@@ -1,0 +1,458 @@
+/**
+ * The ledger: the replicated state as a pure function of the log. Replicas drive it with committed entries,
+ * auditors with leaves of a trail; equal inputs give equal leaves, verdicts, batch records and roots.
+ *
+ * Use: `plan` a proposal in the present state, check the proofs it needs, `apply` it before anything else is
+ * applied, and `close` the batch when a mark comes or `batchDue` says so.
+ *
+ * Invariants (asserted): log index and log time never fall; a batch holds 1 to 255 leaves and its record;
+ * `treeSize` = leaves appended; the state store matches the tree whenever no batch is open.
+ */
+import { CipherlogError, decode, DecodeError, encode, invariant, RefusedError, equalBytes } from '@cipherlog/core'
+import { labels, sha256 } from '@cipherlog/crypto/hash'
+import { verifyLabelled } from '@cipherlog/crypto/signature'
+import {
+  batchRecord,
+  entryKinds,
+  group0,
+  leafKinds,
+  leafRecord,
+  leafRecordBytesMax,
+  sessionOpening,
+  signedSessionOpening,
+  stateRootAlgorithm,
+  storedGenesis,
+  storedKeyEvent,
+  storedLedger,
+  verdicts,
+  type CellProof,
+  type StoredEnvelope,
+} from '@cipherlog/format'
+import { leafHash, origin } from '@cipherlog/merkle/verify'
+import { CompactRange } from '@cipherlog/merkle/tree'
+import { Registry } from '@cipherlog/registry'
+import { Cells, type CellEvaluator } from './cells.ts'
+import { envelope } from './envelopes.ts'
+import { type ClosedBatch, type EntryPlace, type Leaf, type LeafContent, type Plan, type Proposal } from './entry.ts'
+import { counterMachine } from './machines/counter.ts'
+import { kvMachine } from './machines/kv.ts'
+import { logMachine } from './machines/log.ts'
+import { vectorMachine } from './machines/vector.ts'
+import { planBundle } from './plan-bundle.ts'
+import { SeenTable } from './seen-table.ts'
+import { checkOpening, clientSessions, recordOpening, session } from './sessions.ts'
+import { stateKeys, statePrefixes } from './state-keys.ts'
+import { type State } from './state.ts'
+import { type StateMachine } from './state-machine.ts'
+
+/** Leaves of one batch, its record not counted. */
+export const batchLeavesMax = 255
+/** The rules this software applies; entries under others are not touched. */
+export const rulesVersionMax = 1
+
+export interface LedgerOptions {
+  readonly evaluator: CellEvaluator
+  /** RFC 6962 root of a batch's leaf hashes as a tree of their own. */
+  readonly rootOfBatch: (leafHashes: readonly Uint8Array[]) => Uint8Array
+  /** An application's own machines, beside the built-in ones. */
+  readonly machines?: readonly StateMachine[]
+}
+
+export const builtInMachines: readonly StateMachine[] = [logMachine, kvMachine, counterMachine, vectorMachine]
+
+export class Ledger {
+  readonly registry: Registry
+  readonly group: Uint8Array = group0
+  readonly generation: number = 0
+  readonly origin: string
+  readonly #state: State
+  readonly #cells: Cells
+  readonly #seen: SeenTable
+  readonly #options: LedgerOptions
+  readonly #machines: ReadonlyMap<string, StateMachine>
+  #tree: CompactRange
+  /** Leaf hashes since the last multiple of 256. */
+  #tail: Uint8Array[]
+  /** Leaf hashes of the open batch. */
+  #batch: Uint8Array[] = []
+  #appliedIndex: number
+  #logTime: number
+  #version = 0
+  /** A cosigner set's event waits for its batch record. Never true between batches. */
+  #transitionPending = false
+
+  private constructor(
+    parts: { registry: Registry; state: State; cells: Cells; seen: SeenTable; options: LedgerOptions },
+    stored: { tree: CompactRange; tail: Uint8Array[]; appliedIndex: number; logTime: number },
+  ) {
+    this.registry = parts.registry
+    this.#state = parts.state
+    this.#cells = parts.cells
+    this.#seen = parts.seen
+    this.#options = parts.options
+    this.#machines = new Map([...builtInMachines, ...(parts.options.machines ?? [])].map((m) => [m.name, m]))
+    this.#tree = stored.tree
+    this.#tail = stored.tail
+    this.#appliedIndex = stored.appliedIndex
+    this.#logTime = stored.logTime
+    const { cluster, genesis } = parts.registry
+    this.origin = origin({ name: genesis.name, cluster, group: this.group, generation: this.generation })
+  }
+
+  /** A new ledger from its genesis: leaf 0 and the batch record that closes it at once (size 2). */
+  static async create(
+    state: State,
+    signedGenesis: Uint8Array,
+    options: LedgerOptions,
+  ): Promise<{ ledger: Ledger; leaf: Leaf; closed: ClosedBatch }> {
+    const registry = Registry.fromGenesis(signedGenesis)
+    checkRules(registry.genesis.rulesVersion)
+    const place = { logIndex: 0, logTime: registry.genesis.createdAt }
+    const ledger = new Ledger(
+      { registry, state, cells: new Cells(options.evaluator), seen: new SeenTable(), options },
+      { tree: new CompactRange(), tail: [], appliedIndex: 0, logTime: place.logTime },
+    )
+    state.put(stateKeys.genesis, encode(storedGenesis, [signedGenesis]))
+    const digest = sha256(signedGenesis)
+    const leaf = ledger.#append(leafKinds.genesis, {
+      record: encode(leafRecord, { kind: leafKinds.genesis, group: ledger.group, ...place, digest }),
+      signed: signedGenesis,
+      trailBody: new Uint8Array(0),
+      digest,
+      verdicts: [],
+    })
+    const closed = await ledger.close(place)
+    invariant(closed?.size === 2, 'Genesis did not close at size 2.')
+    return { ledger, leaf, closed }
+  }
+
+  /** The ledger as it was last persisted, or undefined if the state store is empty. */
+  static async open(state: State, options: LedgerOptions): Promise<Ledger | undefined> {
+    const bytes = state.get(stateKeys.ledger)
+    if (bytes === undefined) return undefined
+    const stored = decode(storedLedger, bytes)
+    checkRules(stored.rulesVersion)
+    const [signedGenesis] = decode(storedGenesis, state.get(stateKeys.genesis)!)
+    const registry = Registry.fromGenesis(signedGenesis)
+    const seen = await SeenTable.open(state)
+    for await (const [, value] of state.iterate(statePrefixes.keyEvents)) {
+      const { signed, leafIndex, logTime, transitionSize } = decode(storedKeyEvent, value)
+      // Decided when it was applied; the state store holds nothing that was refused.
+      const checked = registry.check(signed, { logTime, knowsSeen: () => true, transitionPending: false })
+      invariant(checked.kind === 'new', 'The state store repeats a key event.')
+      registry.apply(checked, { leafIndex, logTime })
+      if (transitionSize !== undefined) registry.noteTransition(transitionSize)
+    }
+    const cells = await Cells.open(state, options.evaluator)
+    invariant(cells.cellCount === stored.cellCount, 'The state store lacks cells.', { stored: stored.cellCount })
+    const tree = CompactRange.fromPeaks(stored.treeSize, stored.peaks)
+    return new Ledger(
+      { registry, state, cells, seen, options },
+      { tree, tail: stored.tail, appliedIndex: stored.appliedIndex, logTime: stored.logTime },
+    )
+  }
+
+  get treeSize(): number {
+    return this.#tree.size
+  }
+  get appliedIndex(): number {
+    return this.#appliedIndex
+  }
+  get logTime(): number {
+    return this.#logTime
+  }
+  /** Leaves since the last batch record. */
+  get openLeaves(): number {
+    return this.#batch.length
+  }
+  /** True when the batch is full: {@link close} must come next. */
+  get batchDue(): boolean {
+    return this.#batch.length >= batchLeavesMax
+  }
+
+  /**
+   * What would become of a proposal now. Looks at everything but the proofs; changes nothing. Without a place
+   * (admission) the last log time stands in for the entry's own.
+   */
+  plan(proposal: Proposal, place?: EntryPlace): Plan {
+    const logTime = Math.max(place?.logTime ?? this.#logTime, this.#logTime)
+    try {
+      switch (proposal.kind) {
+        case entryKinds.keyEvent:
+          return this.#planKeyEvent(proposal, logTime)
+        case entryKinds.sessionOpening:
+          return this.#planOpening(proposal, logTime)
+        case entryKinds.commandBundle:
+          return planBundle(
+            {
+              registry: this.registry,
+              state: this.#state,
+              cells: this.#cells,
+              machines: this.#machines,
+              group: this.group,
+              generation: this.generation,
+              nextLeaf: this.#tree.size,
+              version: this.#version,
+            },
+            proposal,
+            logTime,
+          )
+        default:
+          throw new RefusedError('ERR_KIND', `Entries of kind ${proposal.kind} cannot be proposed.`)
+      }
+    } catch (error) {
+      if (error instanceof RefusedError || error instanceof DecodeError) return { outcome: 'refused', error }
+      throw error
+    }
+  }
+
+  #planKeyEvent(proposal: Proposal, logTime: number): Plan {
+    const checked = this.registry.check(proposal.signed, {
+      logTime,
+      knowsSeen: (seen) => this.#seen.knows(seen),
+      transitionPending: this.#transitionPending,
+    })
+    if (checked.kind === 'duplicate') {
+      const known = this.registry.event(checked.number)!
+      return { outcome: 'duplicate', answer: { leaf: known.leafIndex, digest: sha256(known.signed), verdicts: [] } }
+    }
+    return {
+      outcome: 'accepted',
+      proofs: [],
+      effect: {
+        plannedAt: this.#version,
+        inadmissible: undefined,
+        run: (_proofs, place) => {
+          const leafIndex = this.#tree.size
+          this.registry.apply(checked, { leafIndex, logTime: place.logTime })
+          this.#state.put(
+            stateKeys.keyEvent(checked.event.number),
+            encode(storedKeyEvent, { signed: proposal.signed, leafIndex, logTime: place.logTime }),
+          )
+          if (checked.event.operation.type === 'cosignerSet') this.#transitionPending = true
+          const digest = sha256(proposal.signed)
+          return {
+            record: encode(leafRecord, { kind: leafKinds.keyEvent, group: this.group, ...place, digest }),
+            signed: proposal.signed,
+            trailBody: new Uint8Array(0),
+            digest,
+            verdicts: [],
+            keyEventNumber: checked.event.number,
+          }
+        },
+      },
+    }
+  }
+
+  #planOpening(proposal: Proposal, logTime: number): Plan {
+    const [openingBytes, signature] = decode(signedSessionOpening, proposal.signed)
+    const opening = decode(sessionOpening, openingBytes)
+    if (!equalBytes(opening.cluster, this.registry.cluster)) {
+      throw new RefusedError('ERR_OTHER_CLUSTER', 'The session is for another cluster; connect to the one it names.')
+    }
+    if (!equalBytes(opening.group, this.group) || opening.generation !== this.generation) {
+      throw new RefusedError('ERR_OTHER_GROUP', 'The session is for another group or generation; open one for this.')
+    }
+    const client = this.registry.client(opening.client)
+    if (client === undefined) {
+      throw new RefusedError('ERR_CLIENT_UNKNOWN', 'The client is not registered; ask an operator to add it.')
+    }
+    if (!verifyLabelled(client.publicKey, labels.openSession, openingBytes, signature)) {
+      throw new RefusedError('ERR_SIGNATURE', "The signature is not the client's; sign with the registered key.")
+    }
+    const digest = sha256(proposal.signed)
+    const answer = checkOpening(this.#state, opening.client, opening.number, digest)
+    if (answer !== undefined) return { outcome: 'duplicate', answer }
+    const verdict =
+      logTime > opening.notAfter
+        ? verdicts.notAfter
+        : client.revoked !== undefined
+          ? verdicts.revoked
+          : this.#seen.knows(opening.seen)
+            ? verdicts.applied
+            : verdicts.seen
+    return {
+      outcome: 'accepted',
+      proofs: [],
+      effect: {
+        plannedAt: this.#version,
+        inadmissible: undefined,
+        run: (_proofs, place) => {
+          const stored = { leaf: this.#tree.size, digest, verdicts: [verdict] }
+          recordOpening(
+            this.#state,
+            opening.client,
+            opening.number,
+            stored,
+            verdict === verdicts.applied,
+            this.registry.genesis.limits.sessionsPerClientMax,
+          )
+          return {
+            record: encode(leafRecord, {
+              kind: leafKinds.sessionOpening,
+              group: this.group,
+              ...place,
+              digest,
+              client: opening.client,
+              session: opening.number,
+              firstSequence: 0,
+              sequenceCount: 1,
+              verdicts: [verdict],
+            }),
+            signed: proposal.signed,
+            trailBody: new Uint8Array(0),
+            digest,
+            verdicts: [verdict],
+          }
+        },
+      },
+    }
+  }
+
+  /** Carries out an accepted plan: the leaf it makes. Nothing may have been applied since it was planned. */
+  apply(kind: number, plan: Plan & { outcome: 'accepted' }, proofsGood: readonly boolean[], place: EntryPlace): Leaf {
+    invariant(plan.effect.plannedAt === this.#version, 'A plan was applied to another state than it was made for.')
+    invariant(!this.batchDue, 'A full batch was not closed.')
+    this.#advance(place)
+    const content = plan.effect.run(proofsGood, place)
+    return this.#append(kind, content)
+  }
+
+  /** Notes an entry without effect (no-op, refused, duplicate, a mark without new leaves). */
+  skip(place: EntryPlace): void {
+    this.#advance(place)
+  }
+
+  /** Closes the open batch with its record; undefined if there are no new leaves. Awaits the sums of all cells. */
+  async close(place: EntryPlace): Promise<ClosedBatch | undefined> {
+    this.#advance(place)
+    if (this.#batch.length === 0) return undefined
+    const firstLeaf = this.#tree.size - this.#batch.length
+    const stateRoot = await this.#cells.settle(this.#state)
+    const record = encode(batchRecord, {
+      kind: leafKinds.batchRecord,
+      group: this.group,
+      logIndex: place.logIndex,
+      logTime: place.logTime,
+      firstLeaf,
+      leafCount: this.#batch.length,
+      batchRoot: this.#options.rootOfBatch(this.#batch),
+      stateRoot: stateRoot === undefined ? undefined : [stateRootAlgorithm, stateRoot],
+      registryHead: this.registry.head,
+      rulesVersion: this.registry.genesis.rulesVersion,
+    })
+    const leaf = this.#append(leafKinds.batchRecord, {
+      record,
+      signed: new Uint8Array(0),
+      trailBody: new Uint8Array(0),
+      digest: new Uint8Array(0),
+      verdicts: [],
+    })
+    this.#batch = []
+    const size = this.#tree.size
+    const rootHash = this.#tree.root()
+    this.#seen.add(this.#state, size, rootHash, place.logTime)
+    const transition = this.#transitionPending
+    if (transition) this.#noteTransition(size)
+    this.#save()
+    return { leaf, size, rootHash, tail: [...this.#tail], transition }
+  }
+
+  /** The first batch record after a cosigner set's event is signed by the old and the new set. */
+  #noteTransition(transitionSize: number): void {
+    this.registry.noteTransition(transitionSize)
+    const key = stateKeys.keyEvent(this.registry.cosignerSets.at(-1)!.eventNumber)
+    this.#state.put(key, encode(storedKeyEvent, { ...decode(storedKeyEvent, this.#state.get(key)!), transitionSize }))
+    this.#transitionPending = false
+  }
+
+  #advance(place: EntryPlace): void {
+    invariant(place.logIndex >= this.#appliedIndex, 'An entry was applied out of order.', { ...place })
+    invariant(place.logTime >= this.#logTime, 'Log time went back.', { ...place, logTimeBefore: this.#logTime })
+    this.#appliedIndex = place.logIndex
+    this.#logTime = place.logTime
+    this.#version++
+  }
+
+  #append(kind: number, content: LeafContent): Leaf {
+    invariant(content.record.length <= leafRecordBytesMax, 'A leaf record is above the C2SP limit.')
+    const leafIndex = this.#tree.size
+    const hash = leafHash(content.record)
+    const tiles: { level: number; index: number; hash: Uint8Array }[] = []
+    this.#tree.append(hash, (level, index, subtreeHash) => {
+      // Perfect subtrees of height 8L are the entries of tiles of level L (C2SP tlog-tiles).
+      if (level % 8 === 0) tiles.push({ level: level / 8, index, hash: subtreeHash })
+    })
+    this.#tail.push(hash)
+    if (this.#tree.size % 256 === 0) this.#tail = []
+    this.#batch.push(hash)
+    this.#version++
+    return { ...content, kind, leafIndex, tiles }
+  }
+
+  /** Writes what a restart needs. Only between batches: then sums are settled and no batch is open. */
+  #save(): void {
+    this.#state.put(
+      stateKeys.ledger,
+      encode(storedLedger, {
+        rulesVersion: this.registry.genesis.rulesVersion,
+        appliedIndex: this.#appliedIndex,
+        logTime: this.#logTime,
+        treeSize: this.#tree.size,
+        peaks: [...this.#tree.peaks],
+        tail: this.#tail,
+        cellCount: this.#cells.cellCount,
+        origin: this.origin,
+      }),
+    )
+  }
+
+  /** The newest batch after {@link Ledger.open}, given its record: to be cosigned again. */
+  newestBatch(record: Uint8Array): ClosedBatch {
+    invariant(this.#batch.length === 0, 'A batch is open.')
+    const size = this.#tree.size
+    const nothing = new Uint8Array(0)
+    return {
+      leaf: {
+        kind: leafKinds.batchRecord,
+        leafIndex: size - 1,
+        record,
+        signed: nothing,
+        trailBody: nothing,
+        digest: nothing,
+        verdicts: [],
+        tiles: [],
+      },
+      size,
+      rootHash: this.#tree.root(),
+      tail: [...this.#tail],
+      transition: this.registry.setsFor(size).length > 1,
+    }
+  }
+  value(namespace: string, key: Uint8Array): Uint8Array | undefined {
+    return this.#state.get(stateKeys.value(namespace, key))
+  }
+  envelope(id: Uint8Array): StoredEnvelope | undefined {
+    return envelope(this.#state, id)
+  }
+  cell(namespace: string, key: Uint8Array): CellProof | undefined {
+    return this.#cells.prove(namespace, key)
+  }
+  /** Highest session number a client ever used, and its open sessions with their last sequence. */
+  sessions(client: Uint8Array): { highWaterMark: number; open: { number: number; lastSequence: number }[] } {
+    const { highWaterMark, open } = clientSessions(this.#state, client)
+    return {
+      highWaterMark,
+      open: open.map((number) => ({ number, lastSequence: session(this.#state, client, number)!.lastSequence })),
+    }
+  }
+}
+
+function checkRules(rulesVersion: number): void {
+  if (rulesVersion > rulesVersionMax) {
+    throw new CipherlogError(
+      'ERR_RULES_UNKNOWN',
+      `The log follows rules version ${rulesVersion}, this software knows ${rulesVersionMax}; install a newer version.`,
+    )
+  }
+}

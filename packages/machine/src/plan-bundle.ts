@@ -1,0 +1,326 @@
+/**
+ * What a command bundle would do: every reason for refusal first, before the first command is decided; then
+ * what can be said of each command without its neighbours; the rest when it is applied, in order.
+ *
+ * Order of a command's checks: notAfter, revoked, grant, command (form), epoch, limit (quota), gate, proof,
+ * envelope, machine. Those up to the gate look at nothing that an earlier command of the bundle can change,
+ * so the proofs that are needed are known before any is checked.
+ */
+import { CipherlogError, decode, encode, equalBytes, invariant, RefusedError } from '@cipherlog/core'
+import { labelledHash, labels, sha256 } from '@cipherlog/crypto/hash'
+import { verifyLabelled } from '@cipherlog/crypto/signature'
+import { decodeElgamalCiphertext } from '@cipherlog/crypto/evaluate/elgamal'
+import { bfvSuites, inspectBfvCiphertext } from '@cipherlog/crypto/evaluate/bfv'
+import {
+  commandBundle,
+  contextBytes,
+  joinTrailBodies,
+  leafKinds,
+  leafRecord,
+  signedCommandBundle,
+  splitBodies,
+  suites,
+  verdicts,
+  type CommandBodies,
+  type CommandBundle,
+  type CommandHead,
+  type NamespaceDefinition,
+  type Verdict,
+} from '@cipherlog/format'
+import { sealedAmountStatement } from '@cipherlog/proof'
+import { type Registry } from '@cipherlog/registry'
+import { type Cells } from './cells.ts'
+import { acceptsEnvelope, applyEnvelope, checkWraps, envelopeOperation, mayUseEnvelope } from './envelopes.ts'
+import { type EntryPlace, type LeafContent, type NeededProof, type Plan, type Proposal } from './entry.ts'
+import { QuotaUse } from './quotas.ts'
+import { checkSequence, recordBundle } from './sessions.ts'
+import { type StateMachine } from './state-machine.ts'
+import { Transaction, type State } from './state.ts'
+
+/** What a plan looks at. */
+export interface PlanContext {
+  readonly registry: Registry
+  readonly state: State
+  readonly cells: Cells
+  readonly machines: ReadonlyMap<string, StateMachine>
+  readonly group: Uint8Array
+  readonly generation: number
+  readonly nextLeaf: number
+  /** Counts applied entries: a plan is valid for one state only. */
+  readonly version: number
+}
+
+interface PlannedCommand {
+  readonly head: CommandHead
+  readonly bodies: CommandBodies
+  readonly namespace: NamespaceDefinition | undefined
+  /** Settled already, unless `applied`. */
+  readonly verdict: Verdict
+  readonly gateError: CipherlogError | undefined
+  /** Index into the needed proofs. */
+  readonly proof: number | undefined
+}
+
+export function planBundle(context: PlanContext, proposal: Proposal, logTime: number): Plan {
+  const { registry, state } = context
+  const [bundleBytes, signature] = decode(signedCommandBundle, proposal.signed)
+  const bundle = decode(commandBundle, bundleBytes)
+  const bodies = checkForm(context, bundle, bundleBytes, proposal)
+  const digest = sha256(proposal.signed)
+
+  const client = registry.client(bundle.client)
+  if (client === undefined) {
+    throw new RefusedError('ERR_CLIENT_UNKNOWN', 'The client is not registered; ask an operator to add it.')
+  }
+  if (!verifyLabelled(client.publicKey, labels.bundle, bundleBytes, signature)) {
+    throw new RefusedError(
+      'ERR_SIGNATURE',
+      "The bundle's signature is not the client's; sign it with the registered key.",
+    )
+  }
+  const answer = checkSequence(state, bundle.client, bundle.session, bundle.firstSequence, digest)
+  if (answer !== undefined) return { outcome: 'duplicate', answer }
+
+  const bundleVerdict =
+    bundle.notAfter !== undefined && logTime > bundle.notAfter
+      ? verdicts.notAfter
+      : client.revoked !== undefined
+        ? verdicts.revoked
+        : verdicts.applied
+  const quota = new QuotaUse(state, bundle.client, logTime)
+  const proofs: NeededProof[] = []
+  const commands = bundle.heads.map((head, i) =>
+    planCommand(context, bundle, head, bodies[i]!, i, bundleVerdict, quota, proofs, logTime),
+  )
+  const gateFailure = commands.findIndex((command) => command.gateError !== undefined)
+
+  return {
+    outcome: 'accepted',
+    proofs,
+    effect: {
+      plannedAt: context.version,
+      inadmissible: gateFailure === -1 ? undefined : { command: gateFailure, error: commands[gateFailure]!.gateError! },
+      run: (proofsGood, place) =>
+        applyBundle(context, { proposal, bundle, digest, commands, quota }, proofs, proofsGood, place),
+    },
+  }
+}
+
+/** Everything that makes the bytes themselves unacceptable. */
+function checkForm(
+  context: PlanContext,
+  bundle: CommandBundle,
+  bundleBytes: Uint8Array,
+  proposal: Proposal,
+): CommandBodies[] {
+  const { registry } = context
+  if (!equalBytes(bundle.cluster, registry.cluster)) {
+    throw new RefusedError('ERR_OTHER_CLUSTER', 'The bundle is for another cluster; connect to the one it names.')
+  }
+  if (!equalBytes(bundle.group, context.group) || bundle.generation !== context.generation) {
+    throw new RefusedError(
+      'ERR_OTHER_GROUP',
+      'The bundle is for another group or generation; make it anew for this one.',
+    )
+  }
+  if (bundle.registry > registry.head.number) {
+    throw new RefusedError(
+      'ERR_REGISTRY_AHEAD',
+      `The bundle names key event ${bundle.registry}, this replica has ${registry.head.number}; try again or ask another replica.`,
+    )
+  }
+  const { bundleBytesMax, bodiesBytesMax } = registry.genesis.limits
+  if (bundleBytes.length > bundleBytesMax || proposal.body.length > bodiesBytesMax) {
+    throw new RefusedError('ERR_TOO_LARGE', `The bundle is above the cluster's limits; send smaller bundles.`, {
+      details: { bundleBytesMax, bodiesBytesMax },
+    })
+  }
+  const wrapsIncluded = proposal.wrapsIncluded ?? true
+  const bodies = splitBodies(
+    bundle.heads,
+    proposal.body,
+    wrapsIncluded ? ['ciphertext', 'proof', 'wraps'] : ['ciphertext', 'proof'],
+  )
+  bundle.heads.forEach((head, i) => {
+    for (const part of ['ciphertext', 'proof', 'wraps'] as const) {
+      const body = bodies[i]![part]
+      if (body !== undefined && !equalBytes(sha256(body), head[part]!.sha256)) {
+        throw new RefusedError(
+          'ERR_BODY_DIGEST',
+          `The ${part} of command ${i} has another digest than its head says; send the body that was signed.`,
+          {
+            details: { command: i, part },
+          },
+        )
+      }
+    }
+    if (bodies[i]!.wraps !== undefined) checkWraps(bodies[i]!.wraps!)
+  })
+  return bodies
+}
+
+function planCommand(
+  context: PlanContext,
+  bundle: CommandBundle,
+  head: CommandHead,
+  bodies: CommandBodies,
+  command: number,
+  bundleVerdict: Verdict,
+  quota: QuotaUse,
+  proofs: NeededProof[],
+  logTime: number,
+): PlannedCommand {
+  const { registry } = context
+  const namespace = registry.namespace(head.namespace)
+  const decided = (verdict: Verdict, gateError?: CipherlogError): PlannedCommand => ({
+    head,
+    bodies,
+    namespace,
+    verdict,
+    gateError,
+    proof: undefined,
+  })
+
+  if (bundleVerdict !== verdicts.applied) return decided(bundleVerdict)
+  const grant = registry.grantFor(bundle.client, head.namespace, head.op, logTime)
+  if (namespace === undefined || grant === undefined) return decided(verdicts.grant)
+  if (!acceptsForm(context, bundle, head, namespace)) return decided(verdicts.command)
+  if (!registry.acceptsEpoch(head.keyset, head.keyEpoch, logTime)) return decided(verdicts.epoch)
+  if (!quota.take(grant, head)) return decided(verdicts.limit)
+
+  const gateError = gate(head, bodies)
+  if (gateError !== undefined) return decided(verdicts.gate, gateError)
+
+  if (head.circuit === undefined) return decided(verdicts.applied)
+  const circuit = registry.circuit(head.circuit)
+  const version = registry.keyset(head.keyset)?.versions.get(head.keyEpoch)?.version
+  invariant(
+    circuit !== undefined && version?.publicKey !== undefined,
+    'A namespace names a circuit or key that is not there.',
+  )
+  const contextHash = labelledHash(labels.context, contextBytes(bundle.cluster, bundle.client, head))
+  proofs.push({
+    command,
+    verificationKey: circuit.verificationKey,
+    statement: sealedAmountStatement({
+      ciphertext: bodies.ciphertext!,
+      publicKey: version.publicKey,
+      context: contextHash,
+    }),
+    proof: bodies.proof!,
+  })
+  return { head, bodies, namespace, verdict: verdicts.applied, gateError: undefined, proof: proofs.length - 1 }
+}
+
+/** Whether head and namespace fit, and the parts are those that the machine wants: pure. */
+function acceptsForm(
+  context: PlanContext,
+  bundle: CommandBundle,
+  head: CommandHead,
+  namespace: NamespaceDefinition,
+): boolean {
+  if (head.suite !== namespace.suite || !equalBytes(head.keyset, namespace.keyset)) return false
+  if (head.op === envelopeOperation) return acceptsEnvelope(bundle.cluster, bundle.client, head)
+  const machine = context.machines.get(namespace.machine)
+  invariant(machine !== undefined, 'A namespace names a state machine that this software lacks.', {
+    machine: namespace.machine,
+  })
+  return head.wraps === undefined && machine.operations.includes(head.op) && machine.accepts(head, namespace)
+}
+
+/** The structural gate of a suite: what must hold of ciphertext bytes before anything computes on them. */
+function gate(head: CommandHead, bodies: CommandBodies): CipherlogError | undefined {
+  if (bodies.ciphertext === undefined || head.suite === suites.hpkeXwing) return undefined
+  try {
+    if (head.suite === suites.elgamalBjj) decodeElgamalCiphertext(bodies.ciphertext, { allowIdentity: false })
+    else inspectBfvCiphertext(head.suite as keyof typeof bfvSuites, bodies.ciphertext)
+    return undefined
+  } catch (error) {
+    if (error instanceof CipherlogError && error.code !== 'ERR_INVARIANT') return error
+    throw error
+  }
+}
+
+interface PlannedBundle {
+  readonly proposal: Proposal
+  readonly bundle: CommandBundle
+  readonly digest: Uint8Array
+  readonly commands: readonly PlannedCommand[]
+  readonly quota: QuotaUse
+}
+
+function applyBundle(
+  context: PlanContext,
+  planned: PlannedBundle,
+  proofs: readonly NeededProof[],
+  proofsGood: readonly boolean[],
+  place: EntryPlace,
+): LeafContent {
+  const { bundle, digest, commands, proposal, quota } = planned
+  invariant(proofsGood.length === proofs.length, 'A bundle was applied without the results of its proofs.')
+  const firstBadProof = proofsGood.indexOf(false)
+  const leaf = context.nextLeaf
+
+  const transaction = new Transaction(context.state)
+  let decided = commands.map(({ head, bodies, namespace, verdict, proof }, command): Verdict => {
+    if (verdict !== verdicts.applied) return verdict
+    if (proof !== undefined && firstBadProof !== -1 && proof >= firstBadProof) {
+      return proof === firstBadProof ? verdicts.proof : verdicts.notVerified
+    }
+    const writes = transaction.writes
+    const result = applyCommand(context, bundle, head, bodies, namespace!, transaction, leaf, command)
+    invariant(result === verdicts.applied || transaction.writes === writes, 'A rejected command changed the state.', {
+      leaf,
+      command,
+    })
+    return result
+  })
+
+  if (bundle.atomic === true && decided.some((verdict) => verdict !== verdicts.applied)) {
+    decided = decided.map((verdict) => (verdict === verdicts.applied ? verdicts.atomic : verdict))
+    context.cells.rollback()
+  } else {
+    transaction.commit()
+    context.cells.commit()
+  }
+
+  quota.save(context.state)
+  const answer = { leaf, digest, verdicts: decided }
+  recordBundle(context.state, bundle.client, bundle.session, bundle.firstSequence, bundle.heads.length, answer)
+  return {
+    record: encode(leafRecord, {
+      kind: leafKinds.commandBundle,
+      group: context.group,
+      logIndex: place.logIndex,
+      logTime: place.logTime,
+      digest,
+      client: bundle.client,
+      session: bundle.session,
+      firstSequence: bundle.firstSequence,
+      sequenceCount: bundle.heads.length,
+      epochs: bundle.heads.map((head) => head.keyEpoch),
+      verdicts: decided,
+    }),
+    signed: proposal.signed,
+    trailBody: joinTrailBodies(commands.map((command) => command.bodies)),
+    digest,
+    verdicts: decided,
+  }
+}
+
+function applyCommand(
+  context: PlanContext,
+  bundle: CommandBundle,
+  head: CommandHead,
+  bodies: CommandBodies,
+  namespace: NamespaceDefinition,
+  state: Transaction,
+  leaf: number,
+  command: number,
+): Verdict {
+  if (head.op === envelopeOperation) return applyEnvelope(state, head, bodies, leaf)
+  if (head.suite === suites.hpkeXwing && !mayUseEnvelope(state, bundle.client, head)) return verdicts.envelope
+  const machine = context.machines.get(namespace.machine)!
+  const { slicesPerCellMax } = context.registry.genesis.limits
+  return machine.apply({ namespace, state, cells: context.cells, leaf, command, slicesPerCellMax }, head, bodies)
+}

@@ -1,0 +1,28 @@
+/** The layout of keys in the state store: one letter for the kind, then what identifies the record. */
+import { concatBytes, utf8, writeU64 } from '@cipherlog/core'
+
+const separator = Uint8Array.of(0)
+
+function u64(value: number): Uint8Array {
+  const out = new Uint8Array(8)
+  writeU64(out, 0, value)
+  return out
+}
+
+/** Prefixes to iterate over when a ledger opens. */
+export const statePrefixes = { keyEvents: utf8('r'), cells: utf8('c'), seen: utf8('t') } as const
+
+export const stateKeys = {
+  ledger: utf8('L'),
+  genesis: utf8('G'),
+  keyEvent: (number: number) => concatBytes(statePrefixes.keyEvents, u64(number)),
+  clientSessions: (client: Uint8Array) => concatBytes(utf8('h'), client),
+  session: (client: Uint8Array, number: number) => concatBytes(utf8('s'), client, u64(number)),
+  envelope: (id: Uint8Array) => concatBytes(utf8('e'), id),
+  /** Namespace names hold no zero byte, so the separator cannot be confused. */
+  value: (namespace: string, key: Uint8Array) => concatBytes(utf8('k'), utf8(namespace), separator, key),
+  cell: (number: number) => concatBytes(statePrefixes.cells, u64(number)),
+  cellNumber: (namespace: string, key: Uint8Array) => concatBytes(utf8('n'), utf8(namespace), separator, key),
+  seen: (treeSize: number) => concatBytes(statePrefixes.seen, u64(treeSize)),
+  quota: (client: Uint8Array) => concatBytes(utf8('q'), client),
+} as const
