@@ -1,0 +1,252 @@
+/**
+ * Frames between replicas (docs/formats/peer-frame.md): u32 length ‖ u32 header length ‖ CBOR header ‖ raw bodies,
+ * both lengths big-endian, `length` counting what follows it. Nothing here is signed: the connection is mutual TLS
+ * under pinned keys, and what matters carries its own signature or digest.
+ *
+ * Invariants: memory grows with what was received, never with what a length field announces; a header of a kind this
+ * software does not know is reported as such, so that newer peers can say more.
+ */
+import {
+  array,
+  boolean,
+  CborReader,
+  choice,
+  concatBytes,
+  decode,
+  DecodeError,
+  encode,
+  readU32,
+  record,
+  text,
+  uint,
+  writeU32,
+  type TypeOf,
+} from '@cipherlog/core'
+import { clusterId, digest, groupId, peerId, timeMs } from './common.ts'
+import { logEntryBytesMax } from './log-entry.ts'
+
+/** Version of this protocol; a replica talks to every version from 1 to its own. */
+export const peerProtocolVersion = 1
+/** Entries of one append: with 76 bytes each they fit a header. */
+export const appendEntriesMax = 65_536
+export const peerHeaderBytesMax = 8_388_608
+export const peerBodiesBytesMax = 67_108_864
+/** Largest value of `length`. */
+export const peerFrameBytesMax: number = 4 + peerHeaderBytesMax + peerBodiesBytesMax
+
+const count = uint()
+/** Raft terms and entry indexes count from 1. */
+const fromOne = uint(Number.MAX_SAFE_INTEGER, 1)
+
+/** A log entry without its payload. */
+export const entryRef = record('entry-ref', {
+  term: [1, fromOne],
+  index: [2, fromOne],
+  kind: [3, uint(0xffff)],
+  /** Log time. */
+  time: [4, timeMs],
+  bytes: [5, uint(logEntryBytesMax)],
+  digest: [6, digest],
+})
+export type PeerEntryRef = TypeOf<typeof entryRef>
+
+/** A signature line of a note: name of at most 256 bytes, 100 bytes of base64. */
+const noteLine = text(512)
+
+/** Sender and receiver are known from the connection, so no message names them. */
+export const peerHeader = choice('peer-header', {
+  /** First frame in both directions. */
+  hello: [1, record('peer-hello', { cluster: [1, clusterId], peerId: [2, peerId], version: [3, uint(0xffff, 1)] })],
+  /** Answered at once by a pong with the same sequence. */
+  ping: [2, record('peer-ping', { sequence: [1, count] })],
+  pong: [3, record('peer-pong', { sequence: [1, count] })],
+  preVote: [
+    16,
+    record('pre-vote', {
+      group: [1, groupId],
+      term: [2, fromOne],
+      lastLogIndex: [3, count],
+      lastLogTerm: [4, count],
+    }),
+  ],
+  preVoteResp: [17, record('pre-vote-resp', { group: [1, groupId], term: [2, fromOne], granted: [3, boolean()] })],
+  vote: [
+    18,
+    record('vote', { group: [1, groupId], term: [2, fromOne], lastLogIndex: [3, count], lastLogTerm: [4, count] }),
+  ],
+  voteResp: [19, record('vote-resp', { group: [1, groupId], term: [2, fromOne], granted: [3, boolean()] })],
+  /** Its bodies are the payloads of `entries` in turn. */
+  append: [
+    20,
+    record('append', {
+      group: [1, groupId],
+      term: [2, fromOne],
+      prevLogIndex: [3, count],
+      prevLogTerm: [4, count],
+      entries: [5, array(entryRef, appendEntriesMax)],
+      leaderCommit: [6, count],
+    }),
+  ],
+  appendResp: [
+    21,
+    record('append-resp', {
+      group: [1, groupId],
+      term: [2, fromOne],
+      accepted: [3, boolean()],
+      index: [4, count],
+      hintIndex: [5, count],
+      hintTerm: [6, count],
+    }),
+  ],
+  heartbeat: [
+    22,
+    record('heartbeat', {
+      group: [1, groupId],
+      term: [2, fromOne],
+      leaderCommit: [3, count],
+      readContext: [4, count],
+    }),
+  ],
+  heartbeatResp: [
+    23,
+    record('heartbeat-resp', {
+      group: [1, groupId],
+      term: [2, fromOne],
+      readContext: [3, count],
+      clockMs: [4, timeMs],
+    }),
+  ],
+  /** The sender's signatures of one checkpoint, as lines of a note; verified before they count. */
+  cosignatures: [
+    32,
+    record('cosignatures', {
+      group: [1, groupId],
+      size: [2, count],
+      rootHash: [3, digest],
+      logLine: [4, noteLine],
+      cosignerLine: [5, noteLine],
+    }),
+  ],
+  /** Asks for the receiver's signatures of `size`, or of its newest size if it has none of that. */
+  cosignatureRequest: [33, record('cosignature-request', { group: [1, groupId], size: [2, count] })],
+})
+export type PeerHeader = TypeOf<typeof peerHeader>
+
+/** A header of a kind that this software does not know. */
+export interface UnknownPeerHeader {
+  readonly type: 'unknown'
+  readonly tag: number
+}
+
+const knownTags = new Set(peerHeader.shape.kind === 'choice' ? peerHeader.shape.cases.map(({ tag }) => tag) : [])
+
+export interface PeerFrame {
+  readonly header: PeerHeader | UnknownPeerHeader
+  /** A view into the frame's own memory. */
+  readonly bodies: Uint8Array
+}
+
+/** Bytes of a frame up to its bodies, which follow as they are, `bodiesBytes` of them. @throws RangeError */
+export function encodePeerFrameHead(header: PeerHeader, bodiesBytes: number): Uint8Array {
+  if (bodiesBytes > peerBodiesBytesMax) throw new RangeError(`${bodiesBytes} bytes of bodies`)
+  const encoded = encode(peerHeader, header)
+  if (encoded.length > peerHeaderBytesMax) throw new RangeError(`${encoded.length} bytes of header`)
+  const lengths = new Uint8Array(8)
+  writeU32(lengths, 0, 4 + encoded.length + bodiesBytes)
+  writeU32(lengths, 4, encoded.length)
+  return concatBytes(lengths, encoded)
+}
+
+/** The payloads that `bodies` holds, in the order of `entries`; views. @throws DecodeError `ERR_DECODE_BODY` */
+export function splitPayloads(entries: readonly PeerEntryRef[], bodies: Uint8Array): Uint8Array[] {
+  let at = 0
+  const payloads = entries.map(({ bytes }) => bodies.subarray(at, (at += bytes)))
+  if (at !== bodies.length) {
+    throw new DecodeError(
+      'ERR_DECODE_BODY',
+      `The append announces ${at} bytes of payloads and carries ${bodies.length}.`,
+    )
+  }
+  return payloads
+}
+
+/**
+ * Cuts what arrives on a connection into frames.
+ * @throws {@link DecodeError} from `push` on anything that is not a frame; the connection is then of no more use.
+ */
+export class PeerFrameReader {
+  /** Largest `length` accepted from now on: small until the other side has said hello. */
+  frameBytesMax: number
+  readonly #chunks: Uint8Array[] = []
+  /** Bytes in `#chunks`, those of the first before `#offset` not counted. */
+  #available = 0
+  #offset = 0
+  #length: number | undefined
+
+  constructor(frameBytesMax: number = peerFrameBytesMax) {
+    this.frameBytesMax = frameBytesMax
+  }
+
+  /** The frames that are complete with `chunk`, each in memory of its own. */
+  *push(chunk: Uint8Array): Generator<PeerFrame, void, undefined> {
+    if (chunk.length === 0) return
+    this.#chunks.push(chunk)
+    this.#available += chunk.length
+    for (;;) {
+      if (this.#length === undefined) {
+        if (this.#available < 4) return
+        const length = readU32(this.#take(4), 0)
+        if (length < 5 || length > this.frameBytesMax) {
+          throw new DecodeError(
+            'ERR_DECODE_LIMIT',
+            `A frame of ${length} bytes; allowed are 5 to ${this.frameBytesMax}.`,
+          )
+        }
+        this.#length = length
+      }
+      if (this.#available < this.#length) return
+      const frame = this.#take(this.#length)
+      this.#length = undefined
+      yield decodePeerFrame(frame)
+    }
+  }
+
+  #take(length: number): Uint8Array {
+    const out = new Uint8Array(length)
+    let at = 0
+    while (at < length) {
+      const first = this.#chunks[0]!
+      const part = first.subarray(this.#offset, this.#offset + length - at)
+      out.set(part, at)
+      at += part.length
+      this.#offset += part.length
+      if (this.#offset === first.length) {
+        this.#chunks.shift()
+        this.#offset = 0
+      }
+    }
+    this.#available -= length
+    return out
+  }
+}
+
+/** A frame without its first length. Only an append has bodies, and exactly those that its entries announce. */
+function decodePeerFrame(frame: Uint8Array): PeerFrame {
+  const headerBytes = readU32(frame, 0)
+  if (headerBytes < 1 || headerBytes > frame.length - 4 || headerBytes > peerHeaderBytesMax) {
+    throw new DecodeError('ERR_DECODE_LIMIT', `A header of ${headerBytes} bytes in a frame of ${frame.length}.`)
+  }
+  const encoded = frame.subarray(4, 4 + headerBytes)
+  const bodies = frame.subarray(4 + headerBytes)
+  if (bodies.length > peerBodiesBytesMax) {
+    throw new DecodeError('ERR_DECODE_LIMIT', `${bodies.length} bytes of bodies; at most ${peerBodiesBytesMax}.`)
+  }
+  const reader = new CborReader(encoded)
+  reader.path.push('peer-header')
+  reader.array(2, 2)
+  const tag = reader.uint(Number.MAX_SAFE_INTEGER)
+  if (!knownTags.has(tag)) return { header: { type: 'unknown', tag }, bodies }
+  const header = decode(peerHeader, encoded, peerHeaderBytesMax)
+  splitPayloads(header.type === 'append' ? header.entries : [], bodies)
+  return { header, bodies }
+}
