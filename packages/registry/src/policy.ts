@@ -1,0 +1,244 @@
+/**
+ * The policy chain opened: from a pinned genesis to the cosigner set of every size (DESIGN §4 "Cosigner sets").
+ *
+ * Each set follows the one before by k operators' signatures and by a transition note that carries the quorums of
+ * both. What a chain alone cannot show: that no later set governed. That shows an audit, or what a client stored.
+ */
+import { CipherlogError, decode, equalBytes, PolicyError, toHex, VerificationError } from '@cipherlog/core'
+import {
+  group0,
+  policyChain as policyChainCodec,
+  type CosignerSet,
+  type Genesis,
+  type PolicyChainLink,
+  type TrustPolicy,
+} from '@cipherlog/format'
+import { origin, parseCheckpoint, parseNote, type VerifierKey } from '@cipherlog/merkle/verify'
+import { checkCosignerSet } from './check-cosigner-set.ts'
+import {
+  type CheckpointDemand,
+  formatTlogPolicies,
+  type VerifiedCheckpoint,
+  verifyCheckpoint,
+} from './checkpoint-policy.ts'
+import { type CosignerSetEntry, isTransitionSize, setsFor } from './cosigner-sets.ts'
+import { openGenesis } from './genesis.ts'
+import { checkCluster, checkOperatorSet, checkOperatorSignatures, decodeKeyEvent } from './key-event.ts'
+import { usesOfCosignerSet, usesOfGenesis } from './key-uses.ts'
+import { badWitnesses, witnessKeys } from './trust-policy.ts'
+
+/** Bytes of an encoded policy chain, as in receipts. */
+export const policyChainBytesMax = 4_194_304
+
+/** A cosigner set of the chain, with the digest of its event. */
+export interface PolicySet extends CosignerSetEntry {
+  /** SHA-256 of the event without signatures; of the first set `cluster`. */
+  readonly digest: Uint8Array
+  /** Root at the transition size. */
+  readonly transitionRoot?: Uint8Array
+}
+
+/**
+ * Opens a policy chain under a trust policy.
+ * @throws {@link DecodeError} `ERR_DECODE_*`.
+ * @throws {@link PolicyError} `ERR_POLICY_GENESIS` (not the pinned one), `ERR_POLICY_ORIGIN`,
+ * `ERR_POLICY_GENERATION`, `ERR_POLICY_WITNESSES`.
+ * @throws {@link VerificationError} `ERR_VERIFY_GENESIS_*`, `ERR_VERIFY_POLICY_CHAIN` naming the link.
+ */
+export function openPolicyChain(bytes: Uint8Array, trustPolicy: TrustPolicy): PolicyView {
+  const witnesses = witnessKeys(trustPolicy)
+  const [signedGenesis, links] = decode(policyChainCodec, new Uint8Array(bytes), policyChainBytesMax)
+  const { genesis, cluster } = openGenesis(signedGenesis)
+  if (!equalBytes(cluster, trustPolicy.cluster)) {
+    throw new PolicyError(
+      'ERR_POLICY_GENESIS',
+      `The policy chain is of cluster ${toHex(cluster)}, trusted is ${toHex(trustPolicy.cluster)}; ask the right cluster.`,
+    )
+  }
+  if (!equalBytes(trustPolicy.group, group0)) {
+    throw new PolicyError('ERR_POLICY_ORIGIN', 'Only group 0 exists; set the group of the trust policy to zeros.')
+  }
+  if (trustPolicy.generation !== 0) throw wrongGeneration(0, trustPolicy)
+  const sets: PolicySet[] = [{ set: genesis.cosigners, eventNumber: 0, eventLeaf: 0, digest: cluster }]
+  const demand = {
+    origin: origin({ name: genesis.name, cluster, group: trustPolicy.group, generation: 0 }),
+    clusterName: genesis.name,
+  }
+  const keyUses = new Map(usesOfGenesis(genesis).map(({ publicKey, use }) => [toHex(publicKey), use]))
+  for (const [i, link] of links.entries()) {
+    try {
+      sets.push(openLink(link, { cluster, genesis, keyUses, sets, ...demand }))
+    } catch (cause) {
+      if (!(cause instanceof CipherlogError)) throw cause
+      throw new VerificationError(
+        'ERR_VERIFY_POLICY_CHAIN',
+        `Link ${i} of the policy chain does not hold: ${cause.message}`,
+        { cause, details: { link: i, cause: cause.code } },
+      )
+    }
+    for (const { publicKey, use } of usesOfCosignerSet(sets.at(-1)!.set)) keyUses.set(toHex(publicKey), use)
+  }
+  for (const { name, publicKey } of witnesses) {
+    if (keyUses.has(toHex(publicKey))) throw badWitnesses(`has ${name} as witness, which belongs to the cluster itself`)
+  }
+  return new PolicyView({ cluster, genesis, trustPolicy, cosignerSets: sets, witnesses, ...demand })
+}
+
+/** Whose word a checkpoint needs, for every size. Made by {@link openPolicyChain} only. */
+export class PolicyView {
+  readonly cluster: Uint8Array
+  readonly genesis: Genesis
+  readonly trustPolicy: TrustPolicy
+  /** Of the group and generation that checkpoints must have. */
+  readonly origin: string
+  /** In order, genesis first. */
+  readonly cosignerSets: readonly PolicySet[]
+  readonly #witnesses: readonly VerifierKey[]
+
+  constructor(parts: {
+    readonly cluster: Uint8Array
+    readonly genesis: Genesis
+    readonly trustPolicy: TrustPolicy
+    readonly origin: string
+    readonly cosignerSets: readonly PolicySet[]
+    readonly witnesses: readonly VerifierKey[]
+  }) {
+    this.cluster = parts.cluster
+    this.genesis = parts.genesis
+    this.trustPolicy = parts.trustPolicy
+    this.origin = parts.origin
+    this.cosignerSets = parts.cosignerSets
+    this.#witnesses = parts.witnesses
+  }
+
+  /** One set, or old and new up to a transition size. */
+  setsFor(size: number): readonly CosignerSet[] {
+    return setsFor(this.cosignerSets, size)
+  }
+
+  /**
+   * Verifies a checkpoint note: right log, right signers for its size, no root but the known one.
+   * @throws {@link DecodeError} `ERR_DECODE_NOTE`, `ERR_DECODE_CHECKPOINT`, `ERR_DECODE_LIMIT`.
+   * @throws {@link VerificationError} `ERR_VERIFY_NOTE_SIGNATURE`, `ERR_VERIFY_NOTE_UNSIGNED`,
+   * `ERR_VERIFY_SPLIT_VIEW` if the trust policy's start or a transition note has another root for this size.
+   * @throws {@link PolicyError} `ERR_POLICY_ORIGIN`, `ERR_POLICY_GENERATION`, `ERR_POLICY_LOG_KEY`,
+   * `ERR_POLICY_QUORUM`, `ERR_POLICY_WITNESSES`.
+   */
+  verifyCheckpoint(note: string): VerifiedCheckpoint {
+    // Attacker-controlled until verified below: it only says which signers to ask for.
+    const claimed = parseCheckpoint(parseNote(note).text)
+    this.#checkOrigin(claimed.origin)
+    const checkpoint = verifyCheckpoint(note, this.#demandFor(claimed.size))
+    const { size, rootHash } = checkpoint
+    const { start } = this.trustPolicy
+    const knownRoot =
+      start?.treeSize === size
+        ? start.rootHash
+        : this.cosignerSets.find(({ transitionSize }) => transitionSize === size)?.transitionRoot
+    if (knownRoot !== undefined && !equalBytes(knownRoot, rootHash)) throw splitView(note, checkpoint, knownRoot)
+    return checkpoint
+  }
+
+  /** C2SP tlog-policies for a size; at a transition size two, and both must hold. */
+  tlogPolicies(size: number): string[] {
+    return formatTlogPolicies(this.#demandFor(size))
+  }
+
+  #demandFor(size: number): CheckpointDemand {
+    return {
+      origin: this.origin,
+      clusterName: this.genesis.name,
+      sets: this.setsFor(size),
+      witnesses: this.#witnesses,
+      witnessesRequired: this.trustPolicy.witnessesRequired,
+    }
+  }
+
+  #checkOrigin(claimed: string): void {
+    if (claimed === this.origin) return
+    const generationAt = this.origin.lastIndexOf('/') + 1
+    const generation = claimed.slice(generationAt)
+    if (claimed.startsWith(this.origin.slice(0, generationAt)) && /^(0|[1-9][0-9]{0,15})$/.test(generation)) {
+      throw wrongGeneration(Number(generation), this.trustPolicy)
+    }
+    throw new PolicyError(
+      'ERR_POLICY_ORIGIN',
+      'The checkpoint is of another log; fetch the one of the log you trust.',
+      {
+        details: { origin: claimed, trusted: this.origin },
+      },
+    )
+  }
+}
+
+/** Two roots of one size under the signatures of one cluster: evidence that history was forked. */
+export function splitView(note: string, checkpoint: VerifiedCheckpoint, knownRoot: Uint8Array): VerificationError {
+  return new VerificationError(
+    'ERR_VERIFY_SPLIT_VIEW',
+    `The checkpoint of size ${checkpoint.size} has another root than the one known; keep both: they show a fork.`,
+    { details: { size: checkpoint.size, rootHash: toHex(checkpoint.rootHash), knownRootHash: toHex(knownRoot), note } },
+  )
+}
+
+/** No chain of rules 1 has a groupStart, so nothing leads to a generation above 0. */
+function wrongGeneration(generation: number, { generation: least }: TrustPolicy): PolicyError {
+  const message =
+    generation < least
+      ? `Generation ${generation} is below the trusted ${least}: the cluster was restored since; fetch the newer log.`
+      : `No groupStart of the policy chain leads to generation ${generation}; this software knows generation 0 only.`
+  return new PolicyError('ERR_POLICY_GENERATION', message, { details: { generation, least } })
+}
+
+interface LinkContext {
+  readonly cluster: Uint8Array
+  readonly genesis: Genesis
+  readonly keyUses: ReadonlyMap<string, string>
+  readonly sets: readonly PolicySet[]
+  readonly origin: string
+  readonly clusterName: string
+}
+
+/** Checks one link against all before it. What it refuses is whatever no honest cluster publishes. */
+function openLink(link: PolicyChainLink, context: LinkContext): PolicySet {
+  const opened = decodeKeyEvent(link.event)
+  const { event, digest } = opened
+  const last = context.sets.at(-1)!
+  checkCluster(event, context.cluster)
+  checkOperatorSet(event, 0)
+  checkOperatorSignatures(opened, context.genesis.operators)
+  if (event.operation.type !== 'cosignerSet') throw badLink('The event sets no cosigners')
+  if (event.number <= last.eventNumber) throw badLink('Its number is not above that of the link before')
+  if (event.number === last.eventNumber + 1 && !equalBytes(event.previous, last.digest)) {
+    throw badLink('It follows another event than that of the link before')
+  }
+  if (link.origin !== context.origin) throw badLink('Its origin is that of another log')
+  // The event was signed after `seen` and applied after the last transition was recorded, so its leaf lies behind both.
+  if (link.leafIndex < Math.max(event.seen.treeSize, last.transitionSize ?? 0)) {
+    throw badLink(`Leaf ${link.leafIndex} lies before what its signers had seen`)
+  }
+  checkCosignerSet({ cluster: context.cluster, keyUses: context.keyUses, cosignerSets: context.sets }, event.operation)
+  const note = link.transitionCheckpoint
+  if (note === undefined) throw badLink('It lacks the transition checkpoint')
+  const { size, rootHash } = verifyCheckpoint(note, {
+    origin: context.origin,
+    clusterName: context.clusterName,
+    sets: [last.set, event.operation.set],
+    witnesses: [],
+    witnessesRequired: 0,
+  })
+  if (!isTransitionSize(size, link.leafIndex)) {
+    throw badLink(`Size ${size} is not the first batch after leaf ${link.leafIndex}`)
+  }
+  return {
+    set: event.operation.set,
+    eventNumber: event.number,
+    eventLeaf: link.leafIndex,
+    transitionSize: size,
+    transitionRoot: rootHash,
+    digest,
+  }
+}
+
+function badLink(what: string): VerificationError {
+  return new VerificationError('ERR_VERIFY_POLICY_CHAIN', `${what}; fetch the policy chain from another replica.`)
+}

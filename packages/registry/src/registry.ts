@@ -1,0 +1,315 @@
+/**
+ * The registry: the chain of key events, checked and folded (DESIGN §4, §7).
+ *
+ * `check` finds everything that can be wrong with an event before any state changes; `apply` then cannot fail.
+ * A replica and an auditor know where each event stands in the log (`check`, `apply`). A client that folds a proven
+ * chain does not (`checkUnplaced`, `applyUnplaced`): expiry and `seen` were for the replicas to check, and grace
+ * periods, whose end depends on log time, count as over.
+ *
+ * Invariant: for events folded so far, head.number = their count, and head.digest = SHA-256 of the last one's bytes.
+ */
+import { encode, equalBytes, invariant, toHex } from '@cipherlog/core'
+import {
+  group0,
+  policyChain as policyChainCodec,
+  type Circuit,
+  type CosignerSet,
+  type Genesis,
+  type Grant,
+  type KeyQuorum,
+  type KeyState,
+  type NamespaceDefinition,
+  type PolicyChainLink,
+  type RegistryHead,
+  type Seen,
+} from '@cipherlog/format'
+import { origin } from '@cipherlog/merkle/verify'
+import { checkOperation } from './check-operation.ts'
+import { type CosignerSetEntry, isTransitionSize, setsFor } from './cosigner-sets.ts'
+import { openGenesis } from './genesis.ts'
+import { findGrant } from './grants.ts'
+import {
+  checkCluster,
+  checkFollows,
+  checkOperatorSignatures,
+  decodeKeyEvent,
+  type OpenedKeyEvent,
+} from './key-event.ts'
+import { activeVersion, type KeysetEntry, keyStateAt } from './key-versions.ts'
+import { refuse } from './refusal.ts'
+import { applyOperation, type ClientEntry, type MutableRegistryState, stateOfGenesis } from './registry-state.ts'
+
+/** The log's state at the moment of the check. */
+export interface CheckContext {
+  /** Milliseconds. */
+  readonly logTime: number
+  /** Whether the state keeps this checkpoint. */
+  readonly knowsSeen: (seen: Seen) => boolean
+  /** Whether a cosigner set waits for its transition size; the registry's own knowledge counts as well. */
+  readonly transitionPending?: boolean
+}
+
+/** An event that may be applied as the next. */
+export interface CheckedKeyEvent extends OpenedKeyEvent {
+  readonly kind: 'new'
+}
+
+/** The same bytes as event `number`, whoever signed: answered as that event was, without effect. */
+export interface DuplicateKeyEvent {
+  readonly kind: 'duplicate'
+  readonly number: number
+}
+
+/** Where an event stands. */
+export interface LogPlace {
+  readonly leafIndex: number
+  /** Milliseconds. */
+  readonly logTime: number
+}
+
+/** An applied event with its place; number 0 is the genesis. */
+export interface PlacedKeyEvent extends LogPlace {
+  /** The bytes of its leaf. */
+  readonly signed: Uint8Array
+  /** SHA-256 without signatures. */
+  readonly digest: Uint8Array
+}
+
+type StoredEvent = Pick<PlacedKeyEvent, 'signed' | 'digest'> & Partial<LogPlace>
+
+export class Registry {
+  readonly cluster: Uint8Array
+  readonly genesis: Genesis
+  /** CBOR [genesis bytes, possessions]. */
+  readonly signedGenesis: Uint8Array
+  /** Number of the event that set the operators; no event of rules 1 changes them. */
+  readonly operatorSetVersion = 0
+
+  readonly #state: MutableRegistryState
+  /** By number; 0 is the genesis. */
+  readonly #events: StoredEvent[]
+
+  private constructor(signedGenesis: Uint8Array) {
+    const { genesis, cluster, signed } = openGenesis(signedGenesis)
+    this.cluster = cluster
+    this.genesis = genesis
+    this.signedGenesis = signed
+    this.#state = stateOfGenesis(cluster, genesis)
+    this.#events = [{ signed, digest: cluster, leafIndex: 0, logTime: genesis.createdAt }]
+  }
+
+  /**
+   * The registry right after genesis. That the genesis is the pinned one is for the caller to compare (`cluster`).
+   * @throws as {@link openGenesis}: {@link DecodeError}, {@link VerificationError} `ERR_VERIFY_GENESIS_*`,
+   * {@link CipherlogError} `ERR_RULES_VERSION`.
+   */
+  static fromGenesis(signedGenesis: Uint8Array): Registry {
+    return new Registry(signedGenesis)
+  }
+
+  /** Newest event: number and SHA-256 of its bytes without signatures; {0, cluster} at genesis. */
+  get head(): RegistryHead {
+    return { number: this.#events.length - 1, digest: this.#events.at(-1)!.digest }
+  }
+
+  get operators(): KeyQuorum {
+    return this.genesis.operators
+  }
+
+  /**
+   * Checks an event against this registry and the log's state; changes nothing.
+   * @throws {@link RefusedError} `ERR_REGISTRY_*`: key events are refused, never rejected with a verdict.
+   */
+  check(signed: Uint8Array, at: CheckContext): CheckedKeyEvent | DuplicateKeyEvent {
+    const opened = this.#open(signed)
+    if (opened.kind === 'duplicate') return opened
+    const { notAfter, seen, operation } = opened.event
+    if (at.logTime > notAfter) {
+      refuse('ERR_REGISTRY_EXPIRED', `The key event expired at log time ${notAfter}; sign it again with a later one.`)
+    }
+    if (!at.knowsSeen(seen)) {
+      refuse(
+        'ERR_REGISTRY_SEEN',
+        `The log knows no such checkpoint of size ${seen.treeSize}; compare it with your own.`,
+      )
+    }
+    if (operation.type === 'cosignerSet' && (this.transitionPending || at.transitionPending === true)) {
+      refuse(
+        'ERR_REGISTRY_TRANSITION',
+        'The transition to the last cosigner set is not recorded yet; send it again soon.',
+      )
+    }
+    checkOperation(this.#state, operation)
+    return opened
+  }
+
+  /**
+   * What {@link check} can tell without the log: chain, signatures and operation. For clients, whose chain is proven
+   * by a batch record, so that replicas have checked the rest.
+   * @throws {@link RefusedError} `ERR_REGISTRY_*`.
+   */
+  checkUnplaced(signed: Uint8Array): CheckedKeyEvent | DuplicateKeyEvent {
+    const opened = this.#open(signed)
+    if (opened.kind === 'new') checkOperation(this.#state, opened.event.operation)
+    return opened
+  }
+
+  /** Applies an event that {@link check} has passed at this very head. */
+  apply(checked: CheckedKeyEvent, at: LogPlace): void {
+    const last = this.#events.at(-1)!
+    invariant(
+      last.leafIndex === undefined || at.leafIndex > last.leafIndex,
+      'key events stand in order of their leaves',
+    )
+    invariant(last.logTime === undefined || at.logTime >= last.logTime, 'log time never goes back')
+    this.#apply(checked, { signed: checked.signed, digest: checked.digest, ...at })
+  }
+
+  /**
+   * Applies an event that {@link checkUnplaced} has passed at this very head.
+   * @param leafIndex - of a cosigner set's event, from the policy chain; other events need none.
+   */
+  applyUnplaced(checked: CheckedKeyEvent, leafIndex?: number): void {
+    const { signed, digest } = checked
+    this.#apply(checked, leafIndex === undefined ? { signed, digest } : { signed, digest, leafIndex })
+  }
+
+  /** An applied event with its place; undefined if there is none or it was folded without its place. */
+  event(number: number): PlacedKeyEvent | undefined {
+    const event = this.#events[number]
+    if (event?.leafIndex === undefined || event.logTime === undefined) return undefined
+    return { signed: event.signed, digest: event.digest, leafIndex: event.leafIndex, logTime: event.logTime }
+  }
+
+  /** SHA-256 of an applied event without signatures, placed or not; of event 0 `cluster`. */
+  eventDigest(number: number): Uint8Array | undefined {
+    return this.#events[number]?.digest
+  }
+
+  client(id: Uint8Array): ClientEntry | undefined {
+    return this.#state.clients.get(toHex(id))
+  }
+
+  clients(): readonly ClientEntry[] {
+    return [...this.#state.clients.values()]
+  }
+
+  /** The first grant of a live client for this, in time at `logTime`. */
+  grantFor(client: Uint8Array, namespace: string, operation: string, logTime: number): Grant | undefined {
+    const entry = this.client(client)
+    if (entry === undefined || entry.revoked !== undefined) return undefined
+    return findGrant(entry.grants, namespace, operation, logTime)
+  }
+
+  namespace(name: string): NamespaceDefinition | undefined {
+    return this.#state.namespaces.get(name)
+  }
+
+  namespaces(): readonly NamespaceDefinition[] {
+    return [...this.#state.namespaces.values()]
+  }
+
+  keyset(id: Uint8Array): KeysetEntry | undefined {
+    return this.#state.keysets.get(toHex(id))
+  }
+
+  keysets(): readonly KeysetEntry[] {
+    return [...this.#state.keysets.values()]
+  }
+
+  /** State of a key version at a log time; undefined if there is no such version. */
+  keyState(keyset: Uint8Array, keyEpoch: number, logTime: number): KeyState | undefined {
+    const entry = this.keyset(keyset)?.versions.get(keyEpoch)
+    return entry === undefined ? undefined : keyStateAt(entry, logTime)
+  }
+
+  activeEpoch(keyset: Uint8Array): number | undefined {
+    const entry = this.keyset(keyset)
+    return entry === undefined ? undefined : activeVersion(entry)?.keyEpoch
+  }
+
+  /** May a command sealed under this epoch be applied at this log time? If it is active or in grace. */
+  acceptsEpoch(keyset: Uint8Array, keyEpoch: number, logTime: number): boolean {
+    const state = this.keyState(keyset, keyEpoch, logTime)
+    return state === 'active' || state === 'grace'
+  }
+
+  /** A circuit that the genesis accepts. */
+  circuit(id: string): Circuit | undefined {
+    return this.genesis.circuits.find((circuit) => circuit.id === id)
+  }
+
+  /** In order, genesis first. */
+  get cosignerSets(): readonly CosignerSetEntry[] {
+    return this.#state.cosignerSets
+  }
+
+  /** Whether the newest cosigner set waits for the batch record that makes its transition size. */
+  get transitionPending(): boolean {
+    const newest = this.#state.cosignerSets.at(-1)!
+    return newest.eventNumber > 0 && newest.transitionSize === undefined
+  }
+
+  /** The first batch record after a cosigner set's event made this tree size. */
+  noteTransition(size: number): void {
+    const newest = this.#state.cosignerSets.at(-1)!
+    invariant(this.transitionPending, 'a transition is recorded once', { size })
+    invariant(isTransitionSize(size, newest.eventLeaf), 'the transition size ends the batch of the event', {
+      size,
+      eventLeaf: newest.eventLeaf,
+    })
+    this.#state.cosignerSets[this.#state.cosignerSets.length - 1] = { ...newest, transitionSize: size }
+  }
+
+  /** Whose quorum a checkpoint of this size needs: one set, or old and new up to the transition size. */
+  setsFor(size: number): readonly CosignerSet[] {
+    return setsFor(this.#state.cosignerSets, size)
+  }
+
+  /**
+   * The policy chain, encoded: the genesis and every cosigner set whose transition checkpoint there is. Until then
+   * nothing that the set governs is published.
+   * @param transitionCheckpoint - the note of a transition size, with the quorums of both sets.
+   */
+  policyChain(transitionCheckpoint: (size: number) => string | undefined): Uint8Array {
+    const links: PolicyChainLink[] = []
+    const logOrigin = origin({ name: this.genesis.name, cluster: this.cluster, group: group0, generation: 0 })
+    for (const { eventNumber, eventLeaf, transitionSize } of this.#state.cosignerSets.slice(1)) {
+      const note = transitionSize === undefined ? undefined : transitionCheckpoint(transitionSize)
+      if (note === undefined) break
+      links.push({
+        event: this.#events[eventNumber]!.signed,
+        origin: logOrigin,
+        leafIndex: eventLeaf,
+        transitionCheckpoint: note,
+      })
+    }
+    return encode(policyChainCodec, [this.signedGenesis, links])
+  }
+
+  /** Form, place in the chain and signatures: what costs least comes first. */
+  #open(signed: Uint8Array): CheckedKeyEvent | DuplicateKeyEvent {
+    const opened = decodeKeyEvent(signed)
+    const { event, digest } = opened
+    checkCluster(event, this.cluster)
+    const applied = this.#events[event.number]
+    if (applied !== undefined && equalBytes(applied.digest, digest)) return { kind: 'duplicate', number: event.number }
+    checkFollows(opened, this)
+    checkOperatorSignatures(opened, this.operators)
+    return { kind: 'new', ...opened }
+  }
+
+  #apply({ event }: CheckedKeyEvent, stored: StoredEvent): void {
+    const { number, digest } = this.head
+    invariant(event.number === number + 1 && equalBytes(event.previous, digest), 'an event is applied where checked', {
+      number: event.number,
+      head: number,
+    })
+    applyOperation(this.#state, event.operation, {
+      number: event.number,
+      leafIndex: stored.leafIndex,
+      logTime: stored.logTime,
+    })
+    this.#events.push(stored)
+  }
+}
