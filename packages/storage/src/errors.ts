@@ -1,0 +1,75 @@
+/** What storage throws: one class for each decision a caller takes. */
+import { CipherlogError } from '@cipherlog/core'
+
+/**
+ * A write or sync failed (`ERR_STORAGE_FAILED`). The node must stop: after a failed fsync the kernel may have
+ * dropped the data and marked the page clean, so a retry that succeeds proves nothing ("fsyncgate").
+ */
+export class StorageFailedError extends CipherlogError {
+  override readonly name = 'StorageFailedError'
+  constructor(what: string, cause: unknown) {
+    super('ERR_STORAGE_FAILED', `Writing ${what} failed; stop this node, check its disk, then start it again.`, {
+      cause,
+    })
+  }
+}
+
+/** Used after `close()` (`ERR_STORAGE_CLOSED`). */
+export class StorageClosedError extends CipherlogError {
+  override readonly name = 'StorageClosedError'
+  constructor(what: string) {
+    super('ERR_STORAGE_CLOSED', `The ${what} is closed; open it again.`)
+  }
+}
+
+/**
+ * The log holds damage that no second copy on this disk repairs, in a place that may have been acknowledged
+ * (`ERR_WAL_CORRUPT`). Nothing was cut.
+ */
+export class WalCorruptError extends CipherlogError {
+  override readonly name = 'WalCorruptError'
+  constructor(segment: string, offset: number, reason: string, cause?: unknown) {
+    super(
+      'ERR_WAL_CORRUPT',
+      `${segment} at byte ${offset}: ${reason}. Nothing was cut; restore this replica from its peers as a new member.`,
+      { cause, details: { segment, offset, reason } },
+    )
+  }
+}
+
+/** An entry's payload no longer has its digest (`ERR_WAL_PAYLOAD_DAMAGED`, `details.index`); its header is intact. */
+export class WalPayloadDamagedError extends CipherlogError {
+  override readonly name = 'WalPayloadDamagedError'
+  readonly index: number
+  constructor(index: number, segment: string, offset: number, cause?: unknown) {
+    super(
+      'ERR_WAL_PAYLOAD_DAMAGED',
+      `${segment} at byte ${offset}: the payload of entry ${index} is damaged; fetch it from a peer.`,
+      { cause, details: { index, segment, offset } },
+    )
+    this.index = index
+  }
+}
+
+/**
+ * The trail's files do not reach the size the database names, or have a gap below it (`ERR_TRAIL_SHORT`): rebuild
+ * the trail from a peer or by replay from the first leaf.
+ */
+export class TrailShortError extends CipherlogError {
+  override readonly name = 'TrailShortError'
+  constructor(path: string, treeSize: number, reason: string) {
+    super('ERR_TRAIL_SHORT', `${path} ${reason}, but the trail must hold ${treeSize} leaves; rebuild it.`, {
+      details: { path, treeSize },
+    })
+  }
+}
+
+/** A trail file that was whole when the trail was opened is not any more (`ERR_TRAIL_DAMAGED`). */
+export class TrailDamagedError extends CipherlogError {
+  override readonly name = 'TrailDamagedError'
+  constructor(path: string, reason: string) {
+    super('ERR_TRAIL_DAMAGED', `${path} ${reason}; stop this node, check its disk, rebuild its trail.`, {
+      details: { path },
+    })
+  }
+}

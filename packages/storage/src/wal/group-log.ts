@@ -1,0 +1,103 @@
+/**
+ * What one group has in the log, in memory: its HardState, its entries without payloads, and where each payload is.
+ *
+ * Invariant: entries are `baseIndex + 1 … lastIndex` without gaps, their terms never decrease, and their places in
+ * the log ascend with their index.
+ */
+import { InvariantViolation, invariant } from '@cipherlog/core'
+import { type EntryRef, type HardState } from '@cipherlog/raft'
+import { type Segment } from './segment.ts'
+
+/** An entry and where its payload is: in memory, on disk, or both. */
+export interface Slot {
+  readonly ref: EntryRef
+  /** Set while the payload is cached. */
+  payload: Uint8Array | undefined
+  /** Where its record starts; undefined until it is written. */
+  segment: Segment | undefined
+  offset: number
+  /** Acknowledged: the cache may let go of the payload. */
+  durable: boolean
+}
+
+export class GroupLog {
+  /** 16 bytes. */
+  readonly id: Uint8Array
+  hardState: HardState | undefined
+  baseIndex = 0
+  baseTerm = 0
+  #slots: Slot[] = []
+  /** Term of the leadership that last appended. */
+  fencingTerm = 0
+
+  constructor(id: Uint8Array) {
+    this.id = id.slice()
+  }
+
+  get lastIndex(): number {
+    return this.baseIndex + this.#slots.length
+  }
+
+  get refs(): EntryRef[] {
+    return this.#slots.map((slot) => slot.ref)
+  }
+
+  /** The entry `index`. @throws RangeError if it is not here. */
+  slot(index: number): Slot {
+    const slot = this.#slots[index - this.baseIndex - 1]
+    if (slot === undefined) {
+      throw new RangeError(`entry ${index} is not in the log, which holds ${this.baseIndex + 1} to ${this.lastIndex}`)
+    }
+    return slot
+  }
+
+  /** Term of entry `index`, which is the base or later. */
+  termOf(index: number): number {
+    return index === this.baseIndex ? this.baseTerm : this.slot(index).ref.term
+  }
+
+  push(slot: Slot): void {
+    const { index, term } = slot.ref
+    const problem = this.#problemOf(index, term)
+    if (problem !== undefined) throw new InvariantViolation(`The entry does not follow the log: ${problem}`, { index })
+    this.#slots.push(slot)
+  }
+
+  #problemOf(index: number, term: number): string | undefined {
+    if (index !== this.lastIndex + 1) return `index ${index} after ${this.lastIndex}`
+    const last = this.termOf(this.lastIndex)
+    return term < last || term < 1 ? `term ${term} after ${last}` : undefined
+  }
+
+  /** Drops entry `from` and all after it; returns them. */
+  truncate(from: number): Slot[] {
+    invariant(from > this.baseIndex && from <= this.lastIndex + 1, 'A truncation must start inside the log', {
+      from,
+      baseIndex: this.baseIndex,
+      lastIndex: this.lastIndex,
+    })
+    return this.#slots.splice(from - this.baseIndex - 1)
+  }
+
+  /** The log begins after `index`, of `term`: what was before is not here any more. Only while it has no entries. */
+  startAfter(index: number, term: number): void {
+    invariant(this.#slots.length === 0, 'Only a log without entries can start elsewhere', { index })
+    this.baseIndex = index
+    this.baseTerm = term
+  }
+
+  /** Forgets the leading entries whose payloads are in `segments`; returns them. */
+  compact(segments: ReadonlySet<Segment>): Slot[] {
+    let count = 0
+    while (count < this.#slots.length) {
+      const { segment } = this.#slots[count]!
+      if (segment === undefined || !segments.has(segment)) break
+      count++
+    }
+    const last = this.#slots[count - 1]
+    if (last === undefined) return []
+    this.baseIndex = last.ref.index
+    this.baseTerm = last.ref.term
+    return this.#slots.splice(0, count)
+  }
+}

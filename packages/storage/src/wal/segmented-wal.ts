@@ -1,0 +1,668 @@
+/**
+ * The log as segments on a {@link Disk}; see wal.ts for its promise and scan.ts for how damage is told from a torn
+ * write.
+ *
+ * Order on disk, which everything rests on: a flush is written and synced in the segment; then its headers are
+ * written and synced in the refs file; then its appends resolve. The two steps are pipelined: while the headers of
+ * one flush are on their way, the next flush is already being written, so only latency pays for the second sync.
+ * A new segment is begun after the last flush to the old one is synced, and starts by repeating each group's last
+ * index and HardState, so that the old ones can be dropped.
+ *
+ * After a failed write or sync nothing is ever retried: every append, pending or later, rejects.
+ */
+import { hash } from 'node:crypto'
+import {
+  CipherlogError,
+  concatBytes,
+  emptyBytes,
+  equalBytes,
+  invariant,
+  InvariantViolation,
+  toHex,
+} from '@cipherlog/core'
+import { decodeHardState, encodeHardState } from '@cipherlog/format/hard-state'
+import {
+  walPayloadBytesMax,
+  walRecordBytes,
+  type WalRecordHeader,
+  walRecordHeaderBytes,
+  walRecordKinds,
+  writeWalRecord,
+} from '@cipherlog/format/wal-record'
+import { type HardState } from '@cipherlog/raft'
+import { type Disk } from '../disk/disk.ts'
+import { StorageClosedError, StorageFailedError, WalCorruptError, WalPayloadDamagedError } from '../errors.ts'
+import { GroupLog, type Slot } from './group-log.ts'
+import { scanSegment, type ScannedRecord, type ScannedSegment } from './scan.ts'
+import { createSegment, openSegmentFiles, parseSegmentName, Segment, segmentNames } from './segment.ts'
+import { type Wal, type WalAppend, type WalContents, type WalEntry, type WalOptions } from './wal.ts'
+
+const segmentBytesDefault = 64 * 1024 * 1024
+const u32Max = 0xffff_ffff
+const cacheBytesMaxDefault = 64 * 1024 * 1024
+const flushBytesMaxDefault = 16 * 1024 * 1024
+
+/** A record whose place in the log is not fixed yet. */
+interface Draft extends Pick<WalRecordHeader, 'kind' | 'entryKind' | 'term' | 'index' | 'time' | 'digest'> {
+  readonly payload: Uint8Array
+  /** Of an entry. */
+  readonly slot?: Slot
+  /** What the payload encodes, if it is a HardState. */
+  readonly hardState?: HardState
+}
+
+interface Batch {
+  readonly group: Group
+  readonly drafts: readonly Draft[]
+  readonly payloadBytes: number
+  readonly fencingTerm: number
+  readonly resolve: () => void
+  readonly reject: (error: unknown) => void
+}
+
+/** Batches that go to disk together. */
+interface Flush {
+  readonly segment: Segment
+  readonly firstSequence: number
+  readonly records: Uint8Array
+  readonly headers: Uint8Array
+  readonly batches: readonly Batch[]
+}
+
+/** A group's log, and how far of it has been put into records: what a new segment must repeat. */
+interface Group {
+  readonly hex: string
+  readonly log: GroupLog
+  written: { index: number; term: number; hardState: HardState | undefined }
+  /** Fencing token of its last record, and the flush that record went out with. */
+  token: { term: number; flush: number; flushNumber: number }
+  /** The caller needs nothing up to here. */
+  compactedTo: number
+}
+
+/** The log in a directory that is the root of `disk`. */
+export function createWal(disk: Disk, options: WalOptions): Wal {
+  return new SegmentedWal(disk, options)
+}
+
+class SegmentedWal implements Wal {
+  readonly #disk: Disk
+  readonly #options: WalOptions
+  readonly #segmentBytes: number
+  readonly #cacheBytesMax: number
+  readonly #flushBytesMax: number
+  readonly #groups = new Map<string, Group>()
+  readonly #segments: Segment[] = []
+  #state: 'new' | 'opening' | 'open' | 'closed' = 'new'
+  #failure: StorageFailedError | undefined
+  #nextSequence = 0
+  /** Every record below has its copy synced. */
+  #confirmedSequence = 0
+  #flushNumber = 0
+  /** Appends that no write has taken yet. */
+  #queue: Batch[] = []
+  /** Flushes that are synced in the segment and not yet in the refs file. */
+  #written: Flush[] = []
+  /** Batches that have not resolved. */
+  readonly #unresolved = new Set<Batch>()
+  #writer: Promise<void> | undefined
+  #confirmer: Promise<void> | undefined
+  readonly #reads = new Set<Promise<unknown>>()
+  /** Slots with a payload in memory, oldest first. */
+  readonly #cache = new Set<Slot>()
+  #cacheBytes = 0
+
+  constructor(disk: Disk, options: WalOptions) {
+    this.#disk = disk
+    this.#options = options
+    this.#segmentBytes = options.segmentBytes ?? segmentBytesDefault
+    this.#cacheBytesMax = options.cacheBytesMax ?? cacheBytesMaxDefault
+    this.#flushBytesMax = options.flushBytesMax ?? flushBytesMaxDefault
+  }
+
+  // Opening
+
+  async open(): Promise<WalContents> {
+    if (this.#state !== 'new') throw new StorageClosedError('write-ahead log')
+    this.#state = 'opening'
+    try {
+      const contents = await this.#recover()
+      this.#state = 'open'
+      return contents
+    } catch (error) {
+      await this.close()
+      throw error instanceof CipherlogError ? error : new StorageFailedError('the write-ahead log', error)
+    }
+  }
+
+  async #recover(): Promise<WalContents> {
+    const repairs = { bytesCut: 0, recordsMended: 0, refsMended: 0 }
+    const firsts = await this.#listSegments()
+    for (const [number, firstSequence] of firsts.entries()) {
+      const names = segmentNames(firstSequence)
+      const wal = (await this.#disk.readFile(names.wal)) ?? emptyBytes
+      const refs = await this.#disk.readFile(names.refs)
+      const endSequence = firsts[number + 1]
+      const scanned = scanSegment({ firstSequence, endSequence, wal, refs }, this.#options.identity)
+      repairs.bytesCut += wal.length - Math.min(wal.length, scanned.walBytes)
+      repairs.recordsMended += scanned.recordsMended
+      repairs.refsMended += scanned.refsMended
+      if (scanned.records.length === 0) await this.#removeSegment(firstSequence, 'none')
+      else await this.#adopt(firstSequence, wal, refs ?? emptyBytes, scanned)
+    }
+    this.#confirmedSequence = this.#nextSequence
+    const groups = this.#groups
+    return {
+      repairs,
+      group(id) {
+        const log = groups.get(toHex(id))?.log ?? new GroupLog(id)
+        const { hardState, baseIndex, baseTerm, refs } = log
+        return { hardState, baseIndex, baseTerm, refs }
+      },
+    }
+  }
+
+  /** First sequence numbers in order. Removes what a crash left of a segment that was being created. */
+  async #listSegments(): Promise<number[]> {
+    const entries = await this.#disk.list('')
+    const numbers = (kind: 'wal' | 'refs') =>
+      entries.map((entry) => parseSegmentName(entry.name, kind)).filter((number) => number !== undefined)
+    const firsts = numbers('wal').sort((a, b) => a - b)
+    for (const firstSequence of numbers('refs')) {
+      if (firsts.includes(firstSequence)) continue
+      const refs = (await this.#disk.readFile(segmentNames(firstSequence).refs)) ?? emptyBytes
+      // Throws if there are headers: then the segment itself is lost.
+      scanSegment({ firstSequence, endSequence: undefined, wal: emptyBytes, refs }, this.#options.identity)
+      await this.#removeSegment(firstSequence, 'none')
+    }
+    return firsts
+  }
+
+  /**
+   * A whole segment loses its refs file first: until the segment is gone too, it can be read without. A segment
+   * without records goes first itself: a refs file without headers, and only that, may be left alone.
+   */
+  async #removeSegment(firstSequence: number, has: 'records' | 'none'): Promise<void> {
+    const { wal, refs } = segmentNames(firstSequence)
+    for (const name of has === 'records' ? [refs, wal] : [wal, refs]) {
+      await this.#disk.remove(name)
+      await this.#disk.syncDirectory('')
+    }
+  }
+
+  /** Mends a segment's files, syncs them, and replays its records. */
+  async #adopt(
+    firstSequence: number,
+    walBytes: Uint8Array,
+    refsBytes: Uint8Array,
+    scanned: ScannedSegment,
+  ): Promise<void> {
+    const [wal, refs] = await openSegmentFiles(this.#disk, firstSequence)
+    const nextSequence = firstSequence + scanned.records.length
+    const segment = new Segment(firstSequence, wal, refs, scanned.walBytes, nextSequence)
+    this.#segments.push(segment)
+    if (walBytes.length > scanned.walBytes) await wal.truncate(scanned.walBytes)
+    for (const patch of scanned.walPatches) await wal.write(patch.bytes, patch.position)
+    // A killed process leaves bytes that are only in the page cache; a copy in the refs file vouches for the disk.
+    await wal.datasync()
+    let same = 0
+    while (same < scanned.refs.length && refsBytes[same] === scanned.refs[same]) same++
+    if (same < scanned.refs.length) await refs.write(scanned.refs.subarray(same), same)
+    if (refsBytes.length > scanned.refs.length) await refs.truncate(scanned.refs.length)
+    await refs.datasync()
+    for (const record of scanned.records) this.#replay(segment, record)
+    this.#nextSequence = nextSequence
+  }
+
+  #replay(segment: Segment, { header, offset, payload }: ScannedRecord): void {
+    const known = this.#groups.has(toHex(header.group))
+    const group = this.#group(header.group)
+    const { log, token } = group
+    const { index, term } = header
+    const corrupt = (reason: string, cause?: unknown) => new WalCorruptError(segment.name, offset, reason, cause)
+    const { fencingTerm, fencingFlush } = header
+    if (fencingTerm < token.term || (fencingTerm === token.term && fencingFlush < token.flush)) {
+      throw corrupt('the fencing token is older than that of an earlier record')
+    }
+    group.token = { term: fencingTerm, flush: fencingFlush, flushNumber: 0 }
+    log.fencingTerm = fencingTerm
+    try {
+      switch (header.kind) {
+        case walRecordKinds.entry: {
+          const { entryKind: kind, time, bytes, digest } = header
+          log.push({
+            ref: { term, index, kind, time, bytes, digest },
+            payload: undefined,
+            segment,
+            offset,
+            durable: true,
+          })
+          segment.noteEntry(group.hex, index)
+          break
+        }
+        case walRecordKinds.hardState:
+          log.hardState = decodeHardState(payload)
+          break
+        case walRecordKinds.truncate:
+          if (index <= log.baseIndex) {
+            // What it cuts into stood in a segment that was compacted since.
+            log.truncate(log.baseIndex + 1)
+            log.startAfter(index - 1, term)
+          } else {
+            log.truncate(index)
+          }
+          break
+        case walRecordKinds.start:
+          if (!known) log.startAfter(index, term)
+          else if (index !== log.lastIndex || term !== log.termOf(index)) {
+            throw corrupt(`the segment continues a log that ends at entry ${index}, not ${log.lastIndex}`)
+          }
+          break
+      }
+    } catch (error) {
+      if (error instanceof InvariantViolation) throw corrupt(error.message, error)
+      throw error
+    }
+    const { lastIndex, hardState } = log
+    group.written = { index: lastIndex, term: log.termOf(lastIndex), hardState }
+  }
+
+  // Appending
+
+  async append(append: WalAppend): Promise<void> {
+    this.#checkUsable()
+    const group = this.#group(append.group)
+    checkAppend(group.log, append)
+    const batch = this.#draft(group, append)
+    return new Promise((resolve, reject) => {
+      const queued = { ...batch, resolve, reject }
+      this.#unresolved.add(queued)
+      this.#queue.push(queued)
+      this.#writer ??= this.#write()
+    })
+  }
+
+  /** Changes the group's log in memory and says which records will make the change durable. */
+  #draft(group: Group, append: WalAppend): Omit<Batch, 'resolve' | 'reject'> {
+    const { log } = group
+    const drafts: Draft[] = []
+    let payloadBytes = 0
+    log.fencingTerm = append.fencingTerm
+    if (append.hardState !== undefined) {
+      log.hardState = append.hardState
+      drafts.push(hardStateDraft(append.hardState))
+    }
+    if (append.truncateFrom !== undefined) {
+      const from = append.truncateFrom
+      for (const slot of log.truncate(from)) this.#uncache(slot)
+      drafts.push(plainDraft(walRecordKinds.truncate, from, log.termOf(from - 1)))
+    }
+    for (const { ref, payload } of append.entries) {
+      const slot: Slot = { ref, payload, segment: undefined, offset: 0, durable: false }
+      log.push(slot)
+      this.#cache.add(slot)
+      this.#cacheBytes += payload.length
+      payloadBytes += payload.length
+      const { term, index, kind: entryKind, time, digest } = ref
+      drafts.push({ kind: walRecordKinds.entry, entryKind, term, index, time, digest, payload, slot })
+    }
+    return { group, drafts, payloadBytes, fencingTerm: append.fencingTerm }
+  }
+
+  async #write(): Promise<void> {
+    // Appends of the same turn share a flush.
+    await Promise.resolve()
+    try {
+      while (this.#queue.length > 0 && this.#failure === undefined) {
+        let segment = this.#segments.at(-1)
+        const roll = segment === undefined || segment.bytes >= this.#segmentBytes
+        if (segment === undefined || roll) {
+          segment = await createSegment(this.#disk, this.#options.identity, this.#nextSequence)
+          this.#segments.push(segment)
+        }
+        const position = segment.bytes
+        const flush = this.#takeFlush(segment, roll)
+        if (flush.records.length > 0) await segment.wal.write(flush.records, position)
+        this.#written.push(flush)
+        this.#confirmer ??= this.#confirm()
+      }
+    } catch (error) {
+      this.#fail(error)
+    }
+    this.#writer = undefined
+  }
+
+  /** Takes batches from the queue and puts them into bytes, at the end of `segment`. */
+  #takeFlush(segment: Segment, isNew: boolean): Flush {
+    let payloadBytes = 0
+    let count = 0
+    do payloadBytes += this.#queue[count++]!.payloadBytes
+    while (count < this.#queue.length && payloadBytes < this.#flushBytesMax)
+    const batches = this.#queue.splice(0, count)
+    this.#flushNumber++
+
+    const appends: Pick<Batch, 'group' | 'drafts' | 'fencingTerm'>[] = isNew ? this.#segmentStart() : []
+    appends.push(...batches)
+    let bytes = 0
+    let records = 0
+    for (const { drafts } of appends) {
+      records += drafts.length
+      for (const { payload } of drafts) bytes += walRecordBytes(payload.length)
+    }
+    const flush: Flush = {
+      segment,
+      firstSequence: this.#nextSequence,
+      records: new Uint8Array(bytes),
+      headers: new Uint8Array(records * walRecordHeaderBytes),
+      batches,
+    }
+    let at = 0
+    for (const { group, drafts, fencingTerm } of appends) {
+      const token = this.#nextToken(group, fencingTerm, drafts.length)
+      for (const [number, draft] of drafts.entries()) {
+        const { slot, hardState: _, payload, ...rest } = draft
+        const header: WalRecordHeader = {
+          ...rest,
+          group: group.log.id,
+          bytes: payload.length,
+          endOfBatch: number === drafts.length - 1,
+          sequence: this.#nextSequence,
+          fencingTerm: token.term,
+          fencingFlush: token.flush,
+        }
+        writeWalRecord(flush.records, at, header, payload)
+        const copyAt = (this.#nextSequence - flush.firstSequence) * walRecordHeaderBytes
+        flush.headers.set(flush.records.subarray(at, at + walRecordHeaderBytes), copyAt)
+        if (slot !== undefined) {
+          slot.segment = segment
+          slot.offset = segment.bytes + at
+          segment.noteEntry(group.hex, slot.ref.index)
+        }
+        noteWritten(group, draft)
+        at += walRecordBytes(payload.length)
+        this.#nextSequence++
+      }
+    }
+    segment.bytes += at
+    segment.nextSequence = this.#nextSequence
+    return flush
+  }
+
+  /** What a new segment repeats, so that it can be read without those before it. */
+  #segmentStart(): Pick<Batch, 'group' | 'drafts' | 'fencingTerm'>[] {
+    return [...this.#groups.values()]
+      .filter((group) => group.token.flush > 0)
+      .map((group) => {
+        const { index, term, hardState } = group.written
+        const drafts = [plainDraft(walRecordKinds.start, index, term)]
+        if (hardState !== undefined) drafts.push(hardStateDraft(hardState))
+        return { group, drafts, fencingTerm: group.token.term }
+      })
+  }
+
+  #nextToken(group: Group, term: number, records: number): { term: number; flush: number } {
+    const { token } = group
+    if (records > 0 && (term > token.term || token.flush === 0)) {
+      group.token = { term, flush: 1, flushNumber: this.#flushNumber }
+    } else if (records > 0 && token.flushNumber !== this.#flushNumber) {
+      group.token = { term, flush: token.flush + 1, flushNumber: this.#flushNumber }
+    }
+    return group.token
+  }
+
+  /** Puts the headers of written flushes into the refs file, then acknowledges. */
+  async #confirm(): Promise<void> {
+    await Promise.resolve()
+    try {
+      while (this.#written.length > 0 && this.#failure === undefined) {
+        const { segment, firstSequence } = this.#written[0]!
+        const other = this.#written.findIndex((flush) => flush.segment !== segment)
+        const flushes = this.#written.splice(0, other === -1 ? this.#written.length : other)
+        const headers = flushes.length === 1 ? flushes[0]!.headers : concatBytes(...flushes.map((one) => one.headers))
+        if (headers.length > 0) await segment.refs.write(headers, segment.refsPosition(firstSequence))
+        if (this.#failure !== undefined) return
+        this.#confirmedSequence = firstSequence + headers.length / walRecordHeaderBytes
+        for (const { batches } of flushes) for (const batch of batches) this.#acknowledge(batch)
+        this.#trimCache()
+      }
+    } catch (error) {
+      this.#fail(error)
+    } finally {
+      this.#confirmer = undefined
+    }
+  }
+
+  #acknowledge(batch: Batch): void {
+    for (const { slot } of batch.drafts) if (slot !== undefined) slot.durable = true
+    this.#unresolved.delete(batch)
+    batch.resolve()
+  }
+
+  #fail(cause: unknown): void {
+    this.#failure ??= new StorageFailedError('the write-ahead log', cause)
+    this.#queue = []
+    this.#written = []
+    for (const batch of this.#unresolved) batch.reject(this.#failure)
+    this.#unresolved.clear()
+  }
+
+  // Reading
+
+  async read(groupId: Uint8Array, from: number, to: number, bytesMax: number): Promise<WalEntry[]> {
+    if (this.#state !== 'open') throw new StorageClosedError('write-ahead log')
+    const { log } = this.#group(groupId)
+    if (to < from) throw new RangeError(`no entries from ${from} to ${to}`)
+    log.slot(to)
+    const slots: Slot[] = []
+    let bytes = 0
+    for (let index = from; index <= to; index++) {
+      const slot = log.slot(index)
+      bytes += slot.ref.bytes
+      if (bytes > bytesMax && slots.length > 0) break
+      slots.push(slot)
+    }
+    const reading = this.#readSlots(slots)
+    this.#reads.add(reading)
+    try {
+      return await reading
+    } finally {
+      this.#reads.delete(reading)
+    }
+  }
+
+  async #readSlots(slots: readonly Slot[]): Promise<WalEntry[]> {
+    // Decided before the first await: a payload may leave the cache, but never before it is on disk.
+    const runs: { slots: Slot[]; payloads: Uint8Array[] | undefined }[] = []
+    for (const slot of slots) {
+      const last = runs.at(-1)
+      if (slot.payload !== undefined) {
+        if (last?.payloads !== undefined) {
+          last.slots.push(slot)
+          last.payloads.push(slot.payload)
+        } else {
+          runs.push({ slots: [slot], payloads: [slot.payload] })
+        }
+      } else if (last !== undefined && last.payloads === undefined && adjacent(last.slots.at(-1)!, slot)) {
+        last.slots.push(slot)
+      } else {
+        runs.push({ slots: [slot], payloads: undefined })
+      }
+    }
+    const out: WalEntry[] = []
+    for (const run of runs) {
+      const payloads = run.payloads ?? (await readRun(run.slots))
+      run.slots.forEach(({ ref }, number) => out.push({ ref, payload: payloads[number]! }))
+    }
+    return out
+  }
+
+  // Compaction, closing
+
+  async compactTo(groupId: Uint8Array, index: number): Promise<number> {
+    this.#checkUsable()
+    const group = this.#group(groupId)
+    invariant(index <= group.log.lastIndex, 'Entries that are not here cannot be compacted', { index })
+    group.compactedTo = Math.max(group.compactedTo, index)
+    let count = 0
+    while (count + 1 < this.#segments.length && this.#isDroppable(count)) count++
+    const dropped = this.#segments.splice(0, count)
+    const gone = new Set(dropped)
+    for (const { log } of this.#groups.values()) for (const slot of log.compact(gone)) this.#uncache(slot)
+    // Reads that began before still use the files.
+    await Promise.allSettled(this.#reads)
+    try {
+      for (const segment of dropped) {
+        await segment.close()
+        await this.#removeSegment(segment.firstSequence, 'records')
+      }
+    } catch (error) {
+      this.#fail(error)
+      throw this.#failure!
+    }
+    return group.log.baseIndex
+  }
+
+  /** Nobody needs its entries, and the start of the next segment, which repeats what else it holds, is durable. */
+  #isDroppable(number: number): boolean {
+    for (const [hex, last] of this.#segments[number]!.lastIndexes) {
+      if (last > this.#groups.get(hex)!.compactedTo) return false
+    }
+    return this.#confirmedSequence > this.#segments[number + 1]!.firstSequence
+  }
+
+  async close(): Promise<void> {
+    if (this.#state === 'closed') return
+    this.#state = 'closed'
+    await this.#writer
+    await this.#confirmer
+    await Promise.allSettled(this.#reads)
+    for (const segment of this.#segments) await segment.close()
+  }
+
+  #checkUsable(): void {
+    if (this.#state !== 'open') throw new StorageClosedError('write-ahead log')
+    if (this.#failure !== undefined) throw this.#failure
+  }
+
+  #group(id: Uint8Array): Group {
+    const hex = toHex(id)
+    let group = this.#groups.get(hex)
+    if (group === undefined) {
+      invariant(id.length === 16, 'A group id has 16 bytes')
+      group = {
+        hex,
+        log: new GroupLog(id),
+        written: { index: 0, term: 0, hardState: undefined },
+        token: { term: 0, flush: 0, flushNumber: 0 },
+        compactedTo: 0,
+      }
+      this.#groups.set(hex, group)
+    }
+    return group
+  }
+
+  #trimCache(): void {
+    for (const slot of this.#cache) {
+      if (this.#cacheBytes <= this.#cacheBytesMax || !slot.durable) return
+      this.#uncache(slot)
+    }
+  }
+
+  #uncache(slot: Slot): void {
+    if (!this.#cache.delete(slot)) return
+    this.#cacheBytes -= slot.ref.bytes
+    slot.payload = undefined
+  }
+}
+
+function hardStateDraft(hardState: HardState): Draft {
+  const payload = encodeHardState(hardState)
+  const { term, commit: index } = hardState
+  return {
+    kind: walRecordKinds.hardState,
+    entryKind: 0,
+    term,
+    index,
+    time: 0,
+    digest: sha256(payload),
+    payload,
+    hardState,
+  }
+}
+
+function plainDraft(kind: 3 | 4, index: number, term: number): Draft {
+  return { kind, entryKind: 0, term, index, time: 0, digest: sha256(emptyBytes), payload: emptyBytes }
+}
+
+function noteWritten({ written }: Group, { kind, index, term, hardState }: Draft): void {
+  if (hardState !== undefined) {
+    written.hardState = hardState
+  } else {
+    written.index = kind === walRecordKinds.truncate ? index - 1 : index
+    written.term = term
+  }
+}
+
+/** Refuses an append that does not continue the log, before anything changes. */
+function checkAppend(log: GroupLog, { hardState, truncateFrom, entries, fencingTerm }: WalAppend): void {
+  const { baseIndex, lastIndex } = log
+  if (!Number.isSafeInteger(fencingTerm) || fencingTerm > u32Max) {
+    throw new RangeError(`the fencing term ${fencingTerm} does not fit 32 bits`)
+  }
+  invariant(fencingTerm >= log.fencingTerm, 'A deposed leadership must not write', {
+    fencingTerm,
+    newest: log.fencingTerm,
+  })
+  invariant(
+    truncateFrom === undefined || (truncateFrom > baseIndex && truncateFrom <= lastIndex + 1),
+    'A truncation must start inside the log',
+    { truncateFrom, baseIndex, lastIndex },
+  )
+  let index = (truncateFrom ?? lastIndex + 1) - 1
+  invariant(index >= (log.hardState?.commit ?? 0), 'Committed entries must not be dropped', { truncateFrom })
+  let term = log.termOf(index)
+  for (const { ref, payload } of entries) {
+    invariant(ref.index === index + 1, 'Entries must follow the log without a gap', { index: ref.index, after: index })
+    invariant(ref.term >= term && ref.term > 0, 'Terms of entries must not decrease', { term: ref.term, after: term })
+    if (payload.length > walPayloadBytesMax) {
+      throw new RangeError(`a payload of ${payload.length} bytes is above the limit ${walPayloadBytesMax}`)
+    }
+    invariant(
+      payload.length === ref.bytes && equalBytes(sha256(payload), ref.digest),
+      'A payload must have the length and SHA-256 of its ref',
+      { index: ref.index },
+    )
+    index = ref.index
+    term = ref.term
+  }
+  invariant((hardState?.commit ?? 0) <= index, 'Committed entries must be in the log', { lastIndex: index })
+}
+
+function adjacent(before: Slot, slot: Slot): boolean {
+  return before.segment === slot.segment && before.offset + walRecordBytes(before.ref.bytes) === slot.offset
+}
+
+/** Payloads of adjacent records, read at once and checked. */
+async function readRun(slots: readonly Slot[]): Promise<Uint8Array[]> {
+  const [first, last] = [slots[0]!, slots.at(-1)!]
+  const segment = first.segment!
+  const length = last.offset + walRecordBytes(last.ref.bytes) - first.offset
+  let bytes: Uint8Array
+  try {
+    bytes = await segment.wal.read(first.offset, length)
+  } catch (cause) {
+    throw new WalPayloadDamagedError(first.ref.index, segment.name, first.offset, cause)
+  }
+  return slots.map(({ ref, offset }) => {
+    const at = offset - first.offset + walRecordHeaderBytes
+    const payload = bytes.subarray(at, at + ref.bytes)
+    if (payload.length !== ref.bytes || !equalBytes(sha256(payload), ref.digest)) {
+      throw new WalPayloadDamagedError(ref.index, segment.name, offset)
+    }
+    return payload
+  })
+}
+
+function sha256(bytes: Uint8Array): Uint8Array {
+  return hash('sha256', bytes, 'buffer')
+}
