@@ -34,12 +34,11 @@ describe('sealWithPassphrase()', () => {
   test('the cost stands in the bytes and is bounded before anything is derived', () => {
     // map(4), key 0: version 1, key 1: logN
     expect([...sealed.subarray(0, 5)]).toEqual([0xa4, 0, 1, 1, 14])
-    for (const logN of [13, 21]) {
+    // 2^23 would need 8 GiB: that it is refused at once shows that nothing was derived.
+    for (const logN of [13, 21, 23]) {
       const bad = sealed.slice()
       bad[4] = logN
-      const started = performance.now()
       expect(code(() => openWithPassphrase({ passphrase: 'correct horse', sealed: bad }))).toBe('ERR_DECODE_LIMIT')
-      expect(performance.now() - started).toBeLessThan(15)
       expect(() => sealWithPassphrase({ passphrase: 'x', plaintext, random: systemRandom, logN })).toThrow(RangeError)
     }
   })
