@@ -36,7 +36,7 @@ export interface Codec<T> {
   readonly name: string | undefined
   readonly shape: Shape
   /** What {@link refine} demands beyond the shape: says what is wrong with a value, or undefined. */
-  readonly check?: ((value: T) => string | undefined) | undefined
+  check?(value: T): string | undefined
   write(writer: CborWriter, value: T): void
   read(reader: CborReader): T
 }

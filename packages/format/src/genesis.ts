@@ -38,9 +38,11 @@ export const circuit = record(
     r1cs: [2, digest],
     /** alpha ‖ beta ‖ gamma ‖ delta ‖ IC, compressed; 288 bytes for one public signal. */
     verificationKey: [3, bytes(288, 16_384)],
-    /** SHA-256 of the ceremony's transcript; absent: a development ceremony, which `production` refuses. */
   },
-  { ceremony: [4, digest] },
+  {
+    /** SHA-256 of the ceremony's transcript; absent: a development ceremony, which `production` refuses. */
+    ceremony: [4, digest],
+  },
 )
 export type Circuit = TypeOf<typeof circuit>
 

@@ -32,7 +32,7 @@ function texts(max: number, pattern: RegExp | undefined): fc.Arbitrary<string> {
 
 /** Values of `codec`, refinements included. */
 export function arbitraryOf<T>(codec: Codec<T>): fc.Arbitrary<T> {
-  const plain = arbitraryOfShape(codec as Codec<unknown>) as fc.Arbitrary<T>
+  const plain = arbitraryOfShape(codec) as fc.Arbitrary<T>
   const { check } = codec
   return check === undefined ? plain : plain.filter((value) => check(value) === undefined)
 }

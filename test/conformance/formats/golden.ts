@@ -96,8 +96,8 @@ function mutationsOf(bytes: Uint8Array, root: Item): InvalidMutation[] {
   add('trailing-garbage', bytes.length, 0, [0])
   add('truncated', bytes.length - 1, 1, [])
 
-  const lastInteger = items.findLast((item) => ['uint', 'constant', 'enumeration'].includes(item.codec.shape.kind))
-  const longer = lastInteger ?? root
+  const integer = (item: Item) => ['uint', 'constant', 'enumeration'].includes(item.codec.shape.kind)
+  const longer = items.findLast((item) => integer(item) && item.headEnd - item.start < 9) ?? root
   replaceHead('non-shortest-integer', longer, longerHead(bytes.subarray(longer.start, longer.headEnd)))
 
   const lengthy = items.find((item) => item.headEnd < item.end || item.children.length > 0)

@@ -8,6 +8,7 @@ import * as cell from '@cipherlog/format/cell'
 import * as bundle from '@cipherlog/format/command-bundle'
 import * as state from '@cipherlog/format/state'
 import { hardState } from '@cipherlog/format/hard-state'
+import { entryRef, peerHeader } from '@cipherlog/format/peer-frame'
 import { entryOf } from './catalog.ts'
 import * as world from './world.ts'
 
@@ -19,14 +20,50 @@ export interface Sample {
 }
 
 function sample<T>(codec: Codec<T>, value: NoInfer<T>, variant?: string): Sample {
-  const entry = entryOf(codec as Codec<unknown>)
+  const entry = entryOf(codec)
   if (entry === undefined) throw new TypeError(`a sample of a codec that packages/format does not export`)
-  return { id: variant === undefined ? entry.id : `${entry.id}/${variant}`, codec: codec as Codec<unknown>, value }
+  return { id: variant === undefined ? entry.id : `${entry.id}/${variant}`, codec: codec, value }
 }
 
 /** A sample of one case of a choice, named after it. */
 function caseOf<T extends { readonly type: string }>(codec: Codec<T>, value: NoInfer<T>): Sample {
   return sample(codec, value, value.type)
+}
+
+/** A value made from the shape alone, for records that hold only counters, ids and flags. */
+function plainValueOf({ shape }: Codec<unknown>, name: string): unknown {
+  switch (shape.kind) {
+    case 'uint':
+      return Math.min(shape.max, Math.max(shape.min, name.length * 25))
+    case 'bytes':
+      return world.derived(name, Math.max(shape.min, Math.min(shape.max, 32)))
+    case 'text':
+      if (shape.pattern !== undefined) throw new TypeError(`${name}: write a sample by hand`)
+      return name
+    case 'boolean':
+      return true
+    case 'constant':
+      return shape.value
+    case 'enumeration':
+      return Object.values(shape.values)[0]
+    case 'array':
+      return Array.from({ length: Math.max(shape.min, 1) }, () => plainValueOf(shape.item, name))
+    case 'tuple':
+      return shape.items.map((item) => plainValueOf(item, name))
+    case 'record':
+      return Object.fromEntries(shape.fields.map((field) => [field.name, plainValueOf(field.codec, field.name)]))
+    case 'choice':
+      throw new TypeError(`${name}: write a sample by hand`)
+  }
+}
+
+/** Samples of every case of a choice between plain records. */
+function plainCasesOf(codec: Codec<unknown>): Sample[] {
+  if (codec.shape.kind !== 'choice') throw new TypeError('not a choice')
+  return codec.shape.cases.map(({ name, codec: chosen }) => {
+    const value = { type: name, ...(plainValueOf(chosen, name) as object) }
+    return sample(codec, value, name)
+  })
 }
 
 const { derived, cluster, clientId, keysetId, createdAt } = world
@@ -294,6 +331,16 @@ export const samples: readonly Sample[] = [
 
   sample(hardState, { term: 7, votedFor: world.replicas[0].peerId, commit: 1_042 }, 'voted'),
   sample(hardState, { term: 8, commit: 1_042 }, 'not-voted'),
+
+  sample(entryRef, {
+    term: 7,
+    index: 1_042,
+    kind: format.entryKinds.commandBundle,
+    time: createdAt + 5_000,
+    bytes: 2_048,
+    digest: derived('payload', 32),
+  }),
+  ...plainCasesOf(peerHeader),
 
   sample(state.storedSession, {
     number: 1,
