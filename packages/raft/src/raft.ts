@@ -247,7 +247,7 @@ export class Raft {
 
   #reset(term: number): void {
     invariant(term >= this.#term, 'The term went back', { from: this.#term, to: term })
-    // Stepping down within a term keeps the vote: forgetting it would allow a second one (Raft §3.6.3).
+    // Stepping down within a term keeps the vote: forgetting it would allow a second one (Raft §3.4).
     if (term > this.#term) this.#votedFor = undefined
     this.#term = term
     this.#leaderId = undefined

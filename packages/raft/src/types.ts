@@ -50,7 +50,7 @@ export interface RaftConfig {
   readonly heartbeatTicks: number
   /** Ask before raising the term (Raft §9.6). */
   readonly preVote: boolean
-  /** A leader without contact to a quorum for `electionTicks` steps down; votes are refused while a leader is alive (Raft §4.2.3, §6.4). */
+  /** A leader without contact to a quorum for `electionTicks` steps down; votes are refused while a leader is alive (Raft §6.2, §4.2.3). */
   readonly checkQuorum: boolean
   /** Append messages in flight to one peer, at most. */
   readonly maxInflightMessages: number

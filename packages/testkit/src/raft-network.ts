@@ -155,6 +155,8 @@ export class RaftNetwork {
     tornWrites: 0,
     stepDowns: 0,
   }
+  /** Messages for which this holds are lost: for scenarios that must stop half-way. */
+  lose: (message: Message) => boolean = () => false
   /** Every answered read: its context and index. */
   readonly readsReady = new Map<number, number>()
 
@@ -356,6 +358,7 @@ export class RaftNetwork {
   /** Ends every fault for good: all nodes up, all links whole. */
   calm(): void {
     this.#faults = noRaftFaults
+    this.lose = () => false
     this.heal()
     for (const [at, node] of this.#nodes.entries()) {
       node.diskHangs = false
@@ -527,7 +530,7 @@ export class RaftNetwork {
   #transmit(message: Message): void {
     const from = this.ids.indexOf(message.from)
     const to = this.ids.indexOf(message.to)
-    if (this.#cut.has(`${from}>${to}`)) return
+    if (this.#cut.has(`${from}>${to}`) || this.lose(message)) return
     const copies = this.#prng.chance(this.#faults.drop) ? 0 : this.#prng.chance(this.#faults.duplicate) ? 2 : 1
     for (let i = 0; i < copies; i++) {
       this.#messages.push({ message, due: this.#round + this.#prng.between(0, this.#faults.messageRoundsMax) })
