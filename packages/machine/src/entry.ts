@@ -70,8 +70,11 @@ export interface ClosedBatch {
   /** Tree size with the record. */
   readonly size: number
   readonly rootHash: Uint8Array
-  /** Leaf hashes since the last multiple of 256, for the cross-check before signing. */
+  /** For the cross-check before signing: leaf hashes since the last multiple of 256, and the tree's root over them. */
   readonly tail: readonly Uint8Array[]
+  readonly tailRoot: Uint8Array | undefined
+  /** Level-0 tiles that the batch completed, with the hash that the tree gave them. */
+  readonly completedTiles: readonly { readonly leafHashes: readonly Uint8Array[]; readonly hash: Uint8Array }[]
   /** True if old and new cosigner set must sign this size. */
   readonly transition: boolean
 }

@@ -73,13 +73,13 @@ export class Ledger {
   #tree: CompactRange
   /** Leaf hashes since the last multiple of 256. */
   #tail: Uint8Array[]
+  /** Tiles that the open batch completed. */
+  #completedTiles: { leafHashes: Uint8Array[]; hash: Uint8Array }[] = []
   /** Leaf hashes of the open batch. */
   #batch: Uint8Array[] = []
   #appliedIndex: number
   #logTime: number
   #version = 0
-  /** A cosigner set's event waits for its batch record. Never true between batches. */
-  #transitionPending = false
 
   private constructor(
     parts: { registry: Registry; state: State; cells: Cells; seen: SeenTable; options: LedgerOptions },
@@ -138,7 +138,7 @@ export class Ledger {
     for await (const [, value] of state.iterate(statePrefixes.keyEvents)) {
       const { signed, leafIndex, logTime, transitionSize } = decode(storedKeyEvent, value)
       // Decided when it was applied; the state store holds nothing that was refused.
-      const checked = registry.check(signed, { logTime, knowsSeen: () => true, transitionPending: false })
+      const checked = registry.check(signed, { logTime, knowsSeen: () => true })
       invariant(checked.kind === 'new', 'The state store repeats a key event.')
       registry.apply(checked, { leafIndex, logTime })
       if (transitionSize !== undefined) registry.noteTransition(transitionSize)
@@ -210,7 +210,6 @@ export class Ledger {
     const checked = this.registry.check(proposal.signed, {
       logTime,
       knowsSeen: (seen) => this.#seen.knows(seen),
-      transitionPending: this.#transitionPending,
     })
     if (checked.kind === 'duplicate') {
       const known = this.registry.event(checked.number)!
@@ -229,7 +228,6 @@ export class Ledger {
             stateKeys.keyEvent(checked.event.number),
             encode(storedKeyEvent, { signed: proposal.signed, leafIndex, logTime: place.logTime }),
           )
-          if (checked.event.operation.type === 'cosignerSet') this.#transitionPending = true
           const digest = sha256(proposal.signed)
           return {
             record: encode(leafRecord, { kind: leafKinds.keyEvent, group: this.group, ...place, digest }),
@@ -352,10 +350,12 @@ export class Ledger {
     const size = this.#tree.size
     const rootHash = this.#tree.root()
     this.#seen.add(this.#state, size, rootHash, place.logTime)
-    const transition = this.#transitionPending
+    const transition = this.registry.transitionPending
     if (transition) this.#noteTransition(size)
     this.#save()
-    return { leaf, size, rootHash, tail: [...this.#tail], transition }
+    const completedTiles = this.#completedTiles
+    this.#completedTiles = []
+    return { leaf, size, rootHash, tail: [...this.#tail], tailRoot: this.#tree.tailRoot(), completedTiles, transition }
   }
 
   /** The first batch record after a cosigner set's event is signed by the old and the new set. */
@@ -363,7 +363,6 @@ export class Ledger {
     this.registry.noteTransition(transitionSize)
     const key = stateKeys.keyEvent(this.registry.cosignerSets.at(-1)!.eventNumber)
     this.#state.put(key, encode(storedKeyEvent, { ...decode(storedKeyEvent, this.#state.get(key)!), transitionSize }))
-    this.#transitionPending = false
   }
 
   #advance(place: EntryPlace): void {
@@ -384,7 +383,10 @@ export class Ledger {
       if (level % 8 === 0) tiles.push({ level: level / 8, index, hash: subtreeHash })
     })
     this.#tail.push(hash)
-    if (this.#tree.size % 256 === 0) this.#tail = []
+    if (this.#tree.size % 256 === 0) {
+      this.#completedTiles.push({ leafHashes: this.#tail, hash: tiles.find(({ level }) => level === 1)!.hash })
+      this.#tail = []
+    }
     this.#batch.push(hash)
     this.#version++
     return { ...content, kind, leafIndex, tiles }
@@ -426,6 +428,8 @@ export class Ledger {
       size,
       rootHash: this.#tree.root(),
       tail: [...this.#tail],
+      tailRoot: this.#tree.tailRoot(),
+      completedTiles: [],
       transition: this.registry.setsFor(size).length > 1,
     }
   }

@@ -126,7 +126,7 @@ export class RaftReplicator implements Replicator {
     const out: CommittedEntry[] = []
     let bytes = 0
     for (let index = from; index <= this.#committedIndex && bytes < bytesMax; index++) {
-      const ref = this.#raft.ref(index)
+      const ref = this.#raft.log.ref(index)
       const cached = this.#cached(ref)
       if (cached === undefined) {
         if (out.length > 0) break

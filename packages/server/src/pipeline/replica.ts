@@ -87,10 +87,11 @@ export interface ReplicaOptions {
   readonly crossCheck: PublisherOptions['crossCheck']
   readonly broadcast: (lines: SignatureLines) => void
   readonly onFatal: (error: unknown) => void
+  readonly batchIntervalMs: number
   readonly idleMarkMs: number
   readonly pendingProposalsMax: number
   /** What the leader checks before it appends; replicas decide again whatever a faulty leader lets in. */
-  readonly admit?: typeof admit
+  readonly admit?: typeof admit | undefined
   /** Addresses for status, by peer id. */
   readonly peerAddresses: () => readonly {
     readonly peerId: string
@@ -145,7 +146,7 @@ export class Replica implements NodeApi {
     this.#marks = new Marks({
       replicator,
       clock: this.#clock,
-      batchIntervalMs: genesis.limits.batchIntervalMs,
+      batchIntervalMs: options.batchIntervalMs,
       idleMarkMs: options.idleMarkMs,
       openLeaves: () => ledger.openLeaves,
     })

@@ -1,0 +1,7 @@
+/** Running a replica in one's own process, and the parts that tests and tools need. */
+export { startNode, nodeVersion, type NodeOptions, type RunningNode } from './host/node.ts'
+export { loadConfig, ConfigError, type NodeConfig } from './host/config.ts'
+export { createLogger, type NodeLogger } from './host/logging.ts'
+export { cosignerMemberOf, generateNodeKeys, readNodeKeys, writeNodeKeys } from './host/keys.ts'
+export { type NodeApi, type NodeStatus } from './node-api.ts'
+export { type Replicator } from './replicator.ts'
