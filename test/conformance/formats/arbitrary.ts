@@ -1,6 +1,7 @@
 /** Generators (fast-check) made from a codec's shape: every value that the codec accepts may come, bounds often. */
-import { type Codec, utf8 } from '@cipherlog/core'
+import { CborWriter, encode, utf8, type Codec } from '@cipherlog/core'
 import fc from 'fast-check'
+import { itemsOf, layoutOf } from './layout.ts'
 
 /** Where the encoding of an integer or length changes its width, and the neighbours of those places. */
 const widths = [0, 1, 23, 24, 255, 256, 65_535, 65_536, 0xffff_ffff, 0x1_0000_0000, Number.MAX_SAFE_INTEGER]
@@ -69,6 +70,68 @@ function arbitraryOfShape({ shape }: Codec<unknown>): fc.Arbitrary<unknown> {
           arbitraryOf(codec).map((value) => ({ type: name, ...(value as object) })),
         ),
       )
+  }
+}
+
+/**
+ * A valid encoding with the head of one item changed: to a neighbouring value or length, to its limit or one past it,
+ * or to another major type. The content of strings follows their length, so that limits and patterns are reached.
+ */
+export function itemMutationOf<T>(codec: Codec<T>, values: fc.Arbitrary<T>): fc.Arbitrary<Uint8Array> {
+  const change = fc.constantFrom('less', 'more', 'limit', 'pastLimit', 'width', 'major')
+  return fc.tuple(values, fc.nat(), change, fc.constantFrom(...widths)).map(([value, pick, kind, width]) => {
+    const bytes = encode(codec, value)
+    const items = itemsOf(layoutOf(codec, bytes)).filter((item) => item.end - item.start <= stringBytesMax)
+    const item = items[pick % items.length]
+    if (item === undefined) return bytes
+    const { argument } = item
+    const limit = limitOf(item.codec)
+    const changed = {
+      less: Math.max(0, argument - 1),
+      more: Math.min(Number.MAX_SAFE_INTEGER, argument + 1),
+      limit,
+      pastLimit: Math.min(Number.MAX_SAFE_INTEGER, limit + 1),
+      width,
+      major: argument,
+    }[kind]
+    const writer = new CborWriter()
+    writer.raw(bytes.subarray(0, item.start))
+    const major = bytes[item.start]! >> 5
+    writer.head(kind === 'major' ? (major + 1 + (pick % 7)) % 8 : major, changed)
+    const content = bytes.subarray(item.headEnd, item.end)
+    const isString = item.codec.shape.kind === 'bytes' || item.codec.shape.kind === 'text'
+    if (isString && changed <= stringBytesMax) {
+      const resized = new Uint8Array(changed).fill(0x61)
+      resized.set(content.subarray(0, changed))
+      writer.raw(resized)
+    } else {
+      writer.raw(content)
+    }
+    writer.raw(bytes.subarray(item.end))
+    return writer.finish()
+  })
+}
+
+/** The greatest value or length that the shape allows. */
+function limitOf({ shape }: Codec<unknown>): number {
+  switch (shape.kind) {
+    case 'uint':
+    case 'bytes':
+    case 'text':
+    case 'array':
+      return shape.max
+    case 'tuple':
+      return shape.items.length
+    case 'record':
+      return shape.fields.length
+    case 'choice':
+      return 2
+    case 'constant':
+      return shape.value
+    case 'enumeration':
+      return Math.max(...Object.values(shape.values))
+    case 'boolean':
+      return 21
   }
 }
 

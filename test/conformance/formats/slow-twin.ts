@@ -105,7 +105,7 @@ function fromGenericShape({ shape }: Codec<unknown>, generic: unknown): unknown 
 
 /** The deterministic encoding of `value`, by cbor2. Does not check limits. */
 export function twinEncode<T>(codec: Codec<T>, value: T): Uint8Array {
-  return Uint8Array.from(encode(toGeneric(codec, value), cdeEncodeOptions))
+  return encode(toGeneric(codec, value), cdeEncodeOptions)
 }
 
 /** The value that `bytes` encode, by cbor2. @throws on anything that is not its one valid encoding. */

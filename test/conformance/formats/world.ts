@@ -3,7 +3,7 @@
  * signatures, hashes and checkpoints, so that the golden vectors can be verified and not only decoded.
  * Keys here are derived from their names and protect nothing.
  */
-import { concatBytes, encode, equalBytes, toBase64, toHex, utf8, writeU64 } from '@cipherlog/core'
+import { concatBytes, encode, toBase64, toHex, utf8, writeU64 } from '@cipherlog/core'
 import { labelledHash, labelledMac, labels, sha256 } from '@cipherlog/crypto/hash'
 import { publicKeyOf, sign, signLabelled } from '@cipherlog/crypto/signature'
 import {
@@ -377,11 +377,10 @@ const witnessName = 'witness.example.org/w1'
 export const witnessVkey = `${witnessName}+${toHex(keyId(witnessName, 4, witness.publicKey))}+${toBase64(concatBytes(Uint8Array.of(4), witness.publicKey))}`
 
 // Leaves 8 and 9: replica 2 is replaced by replica 3; size 10 is the transition size, signed under both sets.
-const newcomer = laterReplicas.findIndex((one) => !firstReplicas.some(({ peerId }) => equalBytes(peerId, one.peerId)))
 export const cosignerSetOperation: KeyOperation & { type: 'cosignerSet' } = {
   type: 'cosignerSet',
   set: setOf(laterReplicas),
-  possessions: [[newcomer, possessionOf(roles.answer, laterReplicas[newcomer]!.answer)]],
+  possessions: laterReplicas.map(({ answer }, i): [number, Uint8Array] => [i, possessionOf(roles.answer, answer)]),
 }
 export const replaceReplica = appendEvent(cosignerSetOperation)
 export const transitionCheckpoint = checkpointNow([replicas[0]], [replicas[0], replicas[1]])
