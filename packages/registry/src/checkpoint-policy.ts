@@ -58,7 +58,7 @@ export interface CheckpointDemand {
  * `ERR_POLICY_QUORUM`, `ERR_POLICY_WITNESSES`.
  */
 export function verifyCheckpoint(note: string, demand: CheckpointDemand): VerifiedCheckpoint {
-  const sets = demand.sets.map((set) => ({ quorum: set.quorum, ...keysOfSet(set, demand) }))
+  const sets = demand.sets.map((set) => ({ quorum: set.quorum, ...noteKeysOf(set, demand) }))
   const opened = openCheckpoint(note, {
     log: sets.flatMap(({ log }) => log),
     cosigners: [...sets.flatMap(({ cosigners }) => cosigners), ...demand.witnesses],
@@ -107,7 +107,7 @@ export function verifyCheckpoint(note: string, demand: CheckpointDemand): Verifi
  */
 export function formatTlogPolicies(demand: CheckpointDemand): string[] {
   return demand.sets.map((set) => {
-    const { log, cosigners } = keysOfSet(set, demand)
+    const { log, cosigners } = noteKeysOf(set, demand)
     const replicas = cosigners.map((key, i) => ({ name: `replica-${i}`, key }))
     const outside = demand.witnesses.map((key, i) => ({ name: `outside-${i}`, key }))
     const asked = demand.witnessesRequired > 0
@@ -127,11 +127,14 @@ export function formatTlogPolicies(demand: CheckpointDemand): string[] {
   })
 }
 
-/** The note keys of a set: log keys are named by the origin, cosigners by cluster and peer id. */
-function keysOfSet({ members }: CosignerSet, { origin, clusterName }: CheckpointDemand) {
+/** The note keys of a set's replicas, in order: log keys are named by the origin, cosigners by cluster and peer id. */
+export function noteKeysOf(
+  { members }: CosignerSet,
+  { origin, clusterName }: { readonly origin: string; readonly clusterName: string },
+): { readonly log: VerifierKey[]; readonly cosigners: VerifierKey[] } {
   return {
-    log: members.map(({ logKey }): VerifierKey => ({ name: origin, type: ed25519KeyType, publicKey: logKey })),
-    cosigners: members.map(({ peerId, cosignerKey }): VerifierKey => ({
+    log: members.map(({ logKey }) => ({ name: origin, type: ed25519KeyType, publicKey: logKey })),
+    cosigners: members.map(({ peerId, cosignerKey }) => ({
       name: cosignerName(clusterName, toHex(peerId)),
       type: cosignatureKeyType,
       publicKey: cosignerKey,

@@ -19,6 +19,10 @@ import {
 import { possessionOf, provesPossession } from './claims.ts'
 import { problemOfCosignerSet } from './cosigner-sets.ts'
 import { problemOfKeyUses, usesOfGenesis } from './key-uses.ts'
+import { ownCopy } from './own-copy.ts'
+
+/** Bytes of a signed genesis, as in policy chains. */
+export const signedGenesisBytesMax = 270_000
 
 /** The rules that this package checks and folds by. */
 export const rulesVersionKnown = 1
@@ -42,7 +46,7 @@ export interface OpenedGenesis {
  * @throws {@link CipherlogError} `ERR_RULES_VERSION` if this software does not know its rules.
  */
 export function openGenesis(signedGenesis: Uint8Array): OpenedGenesis {
-  const signed = new Uint8Array(signedGenesis)
+  const signed = ownCopy(signedGenesis, signedGenesisBytesMax, 'signed genesis')
   const [genesisBytes, possessions] = decode(signedGenesisCodec, signed)
   const genesis = decode(genesisCodec, genesisBytes)
   const cluster = sha256(genesisBytes)

@@ -25,6 +25,7 @@ import { type CosignerSetEntry, isTransitionSize, setsFor } from './cosigner-set
 import { openGenesis } from './genesis.ts'
 import { checkCluster, checkOperatorSet, checkOperatorSignatures, decodeKeyEvent } from './key-event.ts'
 import { usesOfCosignerSet, usesOfGenesis } from './key-uses.ts'
+import { ownCopy } from './own-copy.ts'
 import { badWitnesses, witnessKeys } from './trust-policy.ts'
 
 /** Bytes of an encoded policy chain, as in receipts. */
@@ -47,7 +48,7 @@ export interface PolicySet extends CosignerSetEntry {
  */
 export function openPolicyChain(bytes: Uint8Array, trustPolicy: TrustPolicy): PolicyView {
   const witnesses = witnessKeys(trustPolicy)
-  const [signedGenesis, links] = decode(policyChainCodec, new Uint8Array(bytes), policyChainBytesMax)
+  const [signedGenesis, links] = decode(policyChainCodec, ownCopy(bytes, policyChainBytesMax, 'policy chain'))
   const { genesis, cluster } = openGenesis(signedGenesis)
   if (!equalBytes(cluster, trustPolicy.cluster)) {
     throw new PolicyError(

@@ -8,6 +8,7 @@
 import { decode, encode, equalBytes, VerificationError } from '@cipherlog/core'
 import { sha256 } from '@cipherlog/crypto/hash'
 import {
+  bundleBytesMax,
   commandBundle,
   formatVersion,
   leafKinds,
@@ -21,10 +22,14 @@ import {
 } from '@cipherlog/format'
 import { formatTlogProof, leafHash, parseTlogProof, verifyInclusion } from '@cipherlog/merkle/verify'
 import { type VerifiedCheckpoint } from './checkpoint-policy.ts'
+import { ownCopy } from './own-copy.ts'
 import { openPolicyChain, policyChainBytesMax } from './policy.ts'
 
 /** Bytes of an encoded receipt. */
 export const receiptBytesMax = policyChainBytesMax + 262_144
+
+/** Bytes of a signed command bundle. */
+const signedBundleBytesMax = bundleBytesMax + 128
 
 export interface VerifiedReceipt {
   /** `origin#leaf`, or `origin#leaf.command` if a command was named. */
@@ -70,7 +75,7 @@ export function verifyReceipt(parts: {
   readonly bundle?: Uint8Array
   readonly command?: number
 }): VerifiedReceipt {
-  const receipt = decode(receiptCodec, new Uint8Array(parts.receipt), receiptBytesMax)
+  const receipt = decode(receiptCodec, ownCopy(parts.receipt, receiptBytesMax, 'receipt'))
   const { index, proof, checkpoint: note } = parseTlogProof(receipt.tlogProof)
   const checkpoint = openPolicyChain(receipt.policyChain, parts.trustPolicy).verifyCheckpoint(note)
   verifyInclusion({
@@ -106,7 +111,7 @@ function headsOf(leaf: LeafRecord, signed: Uint8Array): readonly CommandHead[] |
     throw new VerificationError('ERR_VERIFY_BUNDLE', 'The receipt is about another bundle; look up the one you sent.')
   }
   if (leaf.kind !== leafKinds.commandBundle) return undefined
-  const [bundleBytes] = decode(signedCommandBundle, new Uint8Array(signed))
+  const [bundleBytes] = decode(signedCommandBundle, ownCopy(signed, signedBundleBytesMax, 'signed bundle'))
   const { heads } = decode(commandBundle, bundleBytes)
   if (leaf.verdicts?.length !== heads.length) {
     throw new VerificationError('ERR_VERIFY_LEAF', 'The leaf has not one verdict for each command; keep the receipt.')

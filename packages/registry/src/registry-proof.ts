@@ -19,6 +19,7 @@ import { leafHash, verifyConsistency, verifyInclusion } from '@cipherlog/merkle/
 import { type VerifiedCheckpoint } from './checkpoint-policy.ts'
 import { rulesVersionKnown } from './genesis.ts'
 import { type ChainPosition, checkFollows, checkOperatorSignatures, decodeKeyEvent } from './key-event.ts'
+import { ownCopy } from './own-copy.ts'
 import { openPolicyChain, type PolicyView, splitView } from './policy.ts'
 import { Registry } from './registry.ts'
 
@@ -154,7 +155,7 @@ function openLastLeaf({ size, rootHash }: VerifiedCheckpoint, proof: RegistryPro
       leafHash: leafHash(proof.batchRecord),
       proof: proof.inclusionProof,
     })
-    const record = decode(batchRecordCodec, new Uint8Array(proof.batchRecord), batchRecordBytesMax)
+    const record = decode(batchRecordCodec, ownCopy(proof.batchRecord, batchRecordBytesMax, 'batch record'))
     if (!equalBytes(record.group, proof.trustPolicy.group) || record.firstLeaf + record.leafCount !== size - 1) {
       throw unproven('batch-record', 'The last leaf closes another batch than the checkpoint')
     }
