@@ -70,6 +70,11 @@ export function clusterOf(genesis: Genesis): Uint8Array {
   return sha256(encode(genesisCodec, genesis))
 }
 
+/** The cluster that a signed genesis would found; nothing else is checked. @throws {@link DecodeError}. */
+export function clusterOfSigned(signedGenesis: Uint8Array): Uint8Array {
+  return sha256(decode(signedGenesisCodec, signedGenesis, signedGenesisBytesMax)[0])
+}
+
 /**
  * A signed genesis from its parts, for keys on different machines: each holder hands in `[role, index, signature]`,
  * the signature by {@link possessionOf} with {@link clusterOf} the genesis. Nothing is checked here.

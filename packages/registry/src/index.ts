@@ -22,6 +22,7 @@ export { decodeTrustPolicy, encodeTrustPolicy, trustPolicyBytesMax } from './tru
 export {
   assembleGenesis,
   clusterOf,
+  clusterOfSigned,
   openGenesis,
   rulesVersionKnown,
   signGenesis,

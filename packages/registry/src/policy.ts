@@ -22,7 +22,7 @@ import {
   verifyCheckpoint,
 } from './checkpoint-policy.ts'
 import { type CosignerSetEntry, isTransitionSize, setsFor } from './cosigner-sets.ts'
-import { openGenesis } from './genesis.ts'
+import { openGenesis, type OpenedGenesis } from './genesis.ts'
 import { checkCluster, checkOperatorSet, checkOperatorSignatures, decodeKeyEvent } from './key-event.ts'
 import { usesOfCosignerSet, usesOfGenesis } from './key-uses.ts'
 import { ownCopy } from './own-copy.ts'
@@ -49,7 +49,8 @@ export interface PolicySet extends CosignerSetEntry {
 export function openPolicyChain(bytes: Uint8Array, trustPolicy: TrustPolicy): PolicyView {
   const witnesses = witnessKeys(trustPolicy)
   const [signedGenesis, links] = decode(policyChainCodec, ownCopy(bytes, policyChainBytesMax, 'policy chain'))
-  const { genesis, cluster } = openGenesis(signedGenesis)
+  const openedGenesis = openGenesis(signedGenesis)
+  const { genesis, cluster } = openedGenesis
   if (!equalBytes(cluster, trustPolicy.cluster)) {
     throw new PolicyError(
       'ERR_POLICY_GENESIS',
@@ -82,13 +83,12 @@ export function openPolicyChain(bytes: Uint8Array, trustPolicy: TrustPolicy): Po
   for (const { name, publicKey } of witnesses) {
     if (keyUses.has(toHex(publicKey))) throw badWitnesses(`has ${name} as witness, which belongs to the cluster itself`)
   }
-  return new PolicyView({ cluster, genesis, trustPolicy, cosignerSets: sets, witnesses, ...demand })
+  return new PolicyView({ openedGenesis, trustPolicy, cosignerSets: sets, witnesses, ...demand })
 }
 
 /** Whose word a checkpoint needs, for every size. Made by {@link openPolicyChain} only. */
 export class PolicyView {
-  readonly cluster: Uint8Array
-  readonly genesis: Genesis
+  readonly openedGenesis: OpenedGenesis
   readonly trustPolicy: TrustPolicy
   /** Of the group and generation that checkpoints must have. */
   readonly origin: string
@@ -97,19 +97,25 @@ export class PolicyView {
   readonly #witnesses: readonly VerifierKey[]
 
   constructor(parts: {
-    readonly cluster: Uint8Array
-    readonly genesis: Genesis
+    readonly openedGenesis: OpenedGenesis
     readonly trustPolicy: TrustPolicy
     readonly origin: string
     readonly cosignerSets: readonly PolicySet[]
     readonly witnesses: readonly VerifierKey[]
   }) {
-    this.cluster = parts.cluster
-    this.genesis = parts.genesis
+    this.openedGenesis = parts.openedGenesis
     this.trustPolicy = parts.trustPolicy
     this.origin = parts.origin
     this.cosignerSets = parts.cosignerSets
     this.#witnesses = parts.witnesses
+  }
+
+  get cluster(): Uint8Array {
+    return this.openedGenesis.cluster
+  }
+
+  get genesis(): Genesis {
+    return this.openedGenesis.genesis
   }
 
   /** One set, or old and new up to a transition size. */

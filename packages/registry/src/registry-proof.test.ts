@@ -16,6 +16,8 @@ import {
   cosignerSetOf,
   createKeyset,
   ExampleCluster,
+  genesisOf,
+  genesisSecrets,
   idOf,
   memberKeysVersion,
   rootOf,
@@ -24,6 +26,7 @@ import {
   signedGenesis,
   trustPolicyOf,
 } from './example-cluster.ts'
+import { signGenesis } from './genesis.ts'
 import { decodeKeyEvent, signKeyEvent } from './key-event.ts'
 import { type RegistryProof, type UnprovenReason, verifyRegistryProof } from './registry-proof.ts'
 
@@ -183,6 +186,12 @@ describe('attacks', () => {
   test('shortened registry: fewer events than the head counts', () => {
     expect(reasonOf({ ...good, events: good.events.slice(0, -1) })).toBe('shortened')
     expect(reasonOf({ ...good, events: [] })).toBe('shortened')
+  })
+
+  test('another genesis, or none, before the events', () => {
+    const other = signGenesis(genesisOf({ createdAt: 1 }), genesisSecrets())
+    expect(reasonOf({ ...good, events: good.events.with(0, other) })).toBe('events')
+    expect(reasonOf({ ...good, events: good.events.with(0, new Uint8Array(0)) })).toBe('events')
   })
 
   test('shortened registry: an event left out in the middle breaks the chain', () => {

@@ -17,7 +17,7 @@ import {
 import { batchRecord as batchRecordCodec, type BatchRecord, type Seen, type TrustPolicy } from '@cipherlog/format'
 import { leafHash, verifyConsistency, verifyInclusion } from '@cipherlog/merkle/verify'
 import { type VerifiedCheckpoint } from './checkpoint-policy.ts'
-import { rulesVersionKnown } from './genesis.ts'
+import { clusterOfSigned, rulesVersionKnown } from './genesis.ts'
 import { type ChainPosition, checkFollows, checkOperatorSignatures, decodeKeyEvent } from './key-event.ts'
 import { ownCopy } from './own-copy.ts'
 import { openPolicyChain, type PolicyView, splitView } from './policy.ts'
@@ -175,8 +175,9 @@ function foldTo(number: number, view: PolicyView, { events }: RegistryProof): Re
     throw unproven('shortened', `${events.length} events came, genesis included; the log has ${number} after it`)
   }
   return step('events', () => {
-    const registry = Registry.fromGenesis(events[0]!)
-    if (!equalBytes(registry.cluster, view.cluster)) throw unproven('events', 'The genesis is not the pinned one')
+    // Same hash, same genesis: what the policy chain has shown of it need not be shown again.
+    if (!equalBytes(clusterOfSigned(events[0]!), view.cluster)) throw unproven('events', 'It is another genesis')
+    const registry = new Registry(view.openedGenesis)
     for (const signed of events.slice(1, number + 1)) {
       const checked = registry.checkUnplaced(signed)
       if (checked.kind === 'duplicate') throw unproven('events', `Event ${checked.number} came twice`)

@@ -26,7 +26,7 @@ import {
 import { origin } from '@cipherlog/merkle/verify'
 import { checkOperation } from './check-operation.ts'
 import { type CosignerSetEntry, isTransitionSize, setsFor } from './cosigner-sets.ts'
-import { openGenesis } from './genesis.ts'
+import { openGenesis, type OpenedGenesis } from './genesis.ts'
 import { findGrant } from './grants.ts'
 import {
   checkCluster,
@@ -89,8 +89,8 @@ export class Registry {
   /** By number; 0 is the genesis. */
   readonly #events: StoredEvent[]
 
-  private constructor(signedGenesis: Uint8Array) {
-    const { genesis, cluster, signed } = openGenesis(signedGenesis)
+  /** The registry right after a genesis that was opened before; {@link fromGenesis} opens one. */
+  constructor({ genesis, cluster, signed }: OpenedGenesis) {
     this.cluster = cluster
     this.genesis = genesis
     this.signedGenesis = signed
@@ -104,7 +104,7 @@ export class Registry {
    * {@link CipherlogError} `ERR_RULES_VERSION`.
    */
   static fromGenesis(signedGenesis: Uint8Array): Registry {
-    return new Registry(signedGenesis)
+    return new Registry(openGenesis(signedGenesis))
   }
 
   /** Newest event: number and SHA-256 of its bytes without signatures; {0, cluster} at genesis. */
