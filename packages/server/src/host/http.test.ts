@@ -120,7 +120,7 @@ async function start(options: Partial<ApiServerOptions> = {}) {
     listen: { host: '127.0.0.1', port: 0 },
     tls: [pinned, browser],
     logger: silentLogger,
-    closeMsMax: 100,
+    closeMsMax: 20,
     ...options,
   })
   const address = await server.start()
