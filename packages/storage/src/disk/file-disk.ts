@@ -73,6 +73,17 @@ class FileOnDisk implements DiskFile {
   }
 }
 
+/** Creates a directory and its missing parents; all their names are durable afterwards. */
+export async function createDirectory(directory: string): Promise<void> {
+  const target = path.resolve(directory)
+  const first = await call<string | undefined>((done) => fs.mkdir(target, { recursive: true, mode: 0o700 }, done))
+  if (first === undefined) return
+  for (let made = target; ; made = path.dirname(made)) {
+    await createFileDisk(path.dirname(made)).syncDirectory('')
+    if (made === path.resolve(first)) return
+  }
+}
+
 /** A disk rooted at an existing directory. */
 export function createFileDisk(root: string): Disk {
   const at = (relative: string) => path.join(root, relative)

@@ -1,13 +1,12 @@
 /** The log in a directory, and its twin in memory. */
-import { mkdir } from 'node:fs/promises'
-import { createFileDisk } from '../disk/file-disk.ts'
+import { createDirectory, createFileDisk } from '../disk/file-disk.ts'
 import { createMemoryDisk, type MemoryDisk } from '../disk/memory-disk.ts'
 import { createWal } from './segmented-wal.ts'
 import { type Wal, type WalOptions } from './wal.ts'
 
-/** The log in `directory`, which is created if it is missing (its parent must be there). */
+/** The log in `directory`, created if it is missing. */
 export async function createFileWal(directory: string, options: WalOptions): Promise<Wal> {
-  await mkdir(directory, { recursive: true })
+  await createDirectory(directory)
   return createWal(createFileDisk(directory), options)
 }
 
