@@ -2,13 +2,14 @@
  * Homomorphic cells and state root algorithm 1 (docs/ARCHITECTURE.md "Cells").
  *
  * Invariants: cell numbers count from 0 in order of creation and are never reused; slices are in ascending
- * order of key epoch; `digests[i]` is the digest of `settled[i]`.
+ * order of key epoch; cells and slices are replaced, never changed in place, for a proof may have handed them out;
+ * leaf i of the tree is the digest of `recorded[i]`.
  *
- * Contributions take effect in two steps. {@link Cells.contribute} counts and chains at once, in log order;
- * the sum is computed beside the apply path and written by {@link Cells.settle}, which every batch record
- * awaits. Until then a cell must be neither persisted nor read.
+ * Contributions take effect in three steps. {@link Cells.contribute} counts and chains at once, in log order;
+ * {@link Cells.settle} computes the sums beside the apply path; {@link Cells.record}, in one synchronous step with
+ * the batch record, makes cells readable and writes them. Before that a cell is neither persisted nor read.
  */
-import { decode, encode, invariant } from '@cipherlog/core'
+import { encode, invariant } from '@cipherlog/core'
 import { labelledHash, labels, sha256 } from '@cipherlog/crypto/hash'
 import { addElgamal, elgamalIdentity } from '@cipherlog/crypto/evaluate/elgamal'
 import {
@@ -21,9 +22,9 @@ import {
   type StoredCell,
   type Suite,
 } from '@cipherlog/format'
-import { nodeHash } from '@cipherlog/merkle/verify'
+import { CellTree } from './cell-tree.ts'
 import { stateKeys, statePrefixes } from './state-keys.ts'
-import { type State } from './state.ts'
+import { decodeStored, type State } from './state.ts'
 
 const zeroChain = new Uint8Array(32)
 
@@ -67,23 +68,18 @@ export function cellDigest(cell: StoredCell): Uint8Array {
   )
 }
 
-/** RFC 6962 leaf hash of a cell digest, as the state root uses it. */
-function cellLeaf(digest: Uint8Array): Uint8Array {
-  const input = new Uint8Array(33)
-  input.set(digest, 1)
-  return sha256(input)
-}
-
 export class Cells {
   readonly #evaluator: CellEvaluator
   readonly #cells: StoredCell[] = []
   readonly #numbers = new Map<string, number>()
-  /** The cells as of the last batch record, and their digests: what may be proven, read and persisted. */
-  readonly #settled: StoredCell[] = []
-  readonly #digests: Uint8Array[] = []
+  /** The cells as of the last batch record, and the tree of their digests: what may be proven, read and persisted. */
+  readonly #recorded: StoredCell[] = []
+  readonly #tree = new CellTree()
+  /** Numbers of cells that may differ from what was recorded. */
   readonly #dirty = new Set<number>()
   /** Contributions not yet in their sums, by cell and epoch, in log order. */
   readonly #pending = new Map<string, PendingSum>()
+  /** How to undo what was contributed since the last commit or rollback, in order. */
   #journal: (() => void)[] = []
 
   constructor(evaluator: CellEvaluator) {
@@ -94,15 +90,20 @@ export class Cells {
     return this.#cells.length
   }
 
+  /** Contributions since the last commit or rollback: a rejected command must not have added any. */
+  get uncommitted(): number {
+    return this.#journal.length
+  }
+
   static async open(state: State, evaluator: CellEvaluator): Promise<Cells> {
     const cells = new Cells(evaluator)
     for await (const [, value] of state.iterate(statePrefixes.cells)) {
-      const cell = decode(storedCell, value)
+      const cell = decodeStored(storedCell, value)
       invariant(cell.number === cells.#cells.length, 'The state store lacks a cell.', { number: cell.number })
       cells.#cells.push(cell)
-      cells.#settled.push(cell)
+      cells.#recorded.push(cell)
       cells.#numbers.set(Cells.#name(cell.namespace, cell.key), cell.number)
-      cells.#digests.push(cellDigest(cell))
+      cells.#tree.set(cell.number, cellDigest(cell))
     }
     return cells
   }
@@ -192,64 +193,50 @@ export class Cells {
     this.#journal = []
   }
 
-  /** Brings every sum up to date, writes changed cells to the state and returns the state root, if there are cells. */
-  async settle(state: State): Promise<Uint8Array | undefined> {
+  /** Brings every sum up to date. Nothing may be contributed until it has resolved. */
+  async settle(): Promise<void> {
     invariant(this.#journal.length === 0, 'Cells were settled in the middle of a bundle.')
-    for (const pending of [...this.#pending.values()]) {
-      const cell = this.#cells[pending.cell]!
-      const slice = cell.slices.find((candidate) => candidate.keyEpoch === pending.keyEpoch)!
-      slice.sum = await this.#sum(pending, slice.sum)
+    for (const pending of this.#pending.values()) {
+      const { slices } = this.#cells[pending.cell]!
+      const before = slices.find((slice) => slice.keyEpoch === pending.keyEpoch)!
+      const settled = { ...before, sum: await this.#sum(pending, before.sum) }
+      this.#cells[pending.cell] = {
+        ...this.#cells[pending.cell]!,
+        slices: slices.map((slice) => (slice === before ? settled : slice)),
+      }
     }
     this.#pending.clear()
+  }
+
+  async #sum({ suite, contributions }: PendingSum, sum: Uint8Array): Promise<Uint8Array> {
+    if (suite === suites.elgamalBjj) {
+      return contributions.reduce((total, contribution) => addElgamal(total, contribution), sum)
+    }
+    return this.#evaluator.add(suite, sum.length === 0 ? undefined : sum, contributions)
+  }
+
+  /** Makes settled cells the recorded ones and writes those that changed. */
+  record(state: State): void {
+    invariant(this.#pending.size === 0, 'Cells were recorded before their sums were settled.')
     for (const number of [...this.#dirty].sort((a, b) => a - b)) {
       const cell = this.#cells[number]!
-      this.#settled[number] = cell
-      this.#digests[number] = cellDigest(cell)
+      this.#recorded[number] = cell
+      this.#tree.set(number, cellDigest(cell))
       state.put(stateKeys.cell(number), encode(storedCell, cell))
     }
     this.#dirty.clear()
-    return this.#digests.length === 0 ? undefined : this.#root(0, this.#digests.length)
   }
 
-  async #sum(pending: PendingSum, sum: Uint8Array): Promise<Uint8Array> {
-    if (pending.suite === suites.elgamalBjj) {
-      return pending.contributions.reduce((total, contribution) => addElgamal(total, contribution), sum)
-    }
-    return this.#evaluator.add(pending.suite, sum.length === 0 ? undefined : sum, pending.contributions)
-  }
-
-  /** RFC 6962 §2.1 over the digests `from` … `to`, recursive. */
-  #root(from: number, to: number): Uint8Array {
-    const size = to - from
-    if (size === 1) return cellLeaf(this.#digests[from]!)
-    const split = from + splitPoint(size)
-    return nodeHash(this.#root(from, split), this.#root(split, to))
+  /** The state root as of the last batch record, or undefined if there was no cell. */
+  root(): Uint8Array | undefined {
+    return this.#tree.root()
   }
 
   /** A cell as of the last batch record with its path to the state root, or undefined if there is none of this name. */
   prove(namespace: string, key: Uint8Array): CellProof | undefined {
     const number = this.#numbers.get(Cells.#name(namespace, key))
-    if (number === undefined || number >= this.#settled.length) return undefined
-    const path: Uint8Array[] = []
-    let from = 0
-    let to = this.#digests.length
-    while (to - from > 1) {
-      const split = from + splitPoint(to - from)
-      if (number < split) {
-        path.unshift(this.#root(split, to))
-        to = split
-      } else {
-        path.unshift(this.#root(from, split))
-        from = split
-      }
-    }
-    return { cell: this.#settled[number]!, cellCount: this.#digests.length, path }
+    const cell = number === undefined ? undefined : this.#recorded[number]
+    if (cell === undefined) return undefined
+    return { cell, cellCount: this.#tree.size, path: this.#tree.path(cell.number) }
   }
-}
-
-/** The largest power of two below `size` (RFC 6962 §2.1). */
-function splitPoint(size: number): number {
-  let k = 1
-  while (k * 2 < size) k *= 2
-  return k
 }

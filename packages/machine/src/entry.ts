@@ -37,7 +37,10 @@ export type Plan =
 
 /** Opaque to callers: what {@link Ledger.apply} carries out. Valid only for the state it was planned in. */
 export interface Effect {
+  /** State, kind and log time that it was planned for. */
   readonly plannedAt: number
+  readonly kind: number
+  readonly logTime: number
   /** First command that a leader must not append, with the reason: a failed gate. */
   readonly inadmissible: { readonly command: number; readonly error: CipherlogError } | undefined
   /** `proofsGood[i]` answers `proofs[i]`; entries after the first false are not looked at. */

@@ -12,8 +12,9 @@ import {
   type StoredEnvelope,
   type Verdict,
 } from '@cipherlog/format'
+import { hasExactly } from './head-parts.ts'
 import { stateKeys } from './state-keys.ts'
-import { type Transaction } from './state.ts'
+import { decodeStored, type Transaction } from './state.ts'
 
 /** The operation that writes an envelope, in any namespace of its keyset. */
 export const envelopeOperation = 'envelope'
@@ -23,15 +24,14 @@ export function envelope(
   id: Uint8Array,
 ): StoredEnvelope | undefined {
   const bytes = state.get(stateKeys.envelope(id))
-  return bytes === undefined ? undefined : decode(storedEnvelope, bytes)
+  return bytes === undefined ? undefined : decodeStored(storedEnvelope, bytes)
 }
 
 /** Whether the head of an envelope command has the right parts: pure. */
 export function acceptsEnvelope(cluster: Uint8Array, client: Uint8Array, head: CommandHead): boolean {
-  if (head.suite !== suites.hpkeXwing || head.args === undefined || head.wraps === undefined) return false
-  if (head.key ?? head.envelope ?? head.circuit ?? head.ciphertext ?? head.proof) return false
+  if (head.suite !== suites.hpkeXwing || !hasExactly(head, ['args', 'wraps'])) return false
   try {
-    const fixed = decode(keyEnvelope, head.args)
+    const fixed = decode(keyEnvelope, head.args!)
     return (
       equalBytes(fixed.cluster, cluster) &&
       equalBytes(fixed.client, client) &&

@@ -8,7 +8,7 @@
  * Invariants (asserted): log index and log time never fall; a batch holds 1 to 255 leaves and its record;
  * `treeSize` = leaves appended; the state store matches the tree whenever no batch is open.
  */
-import { CipherlogError, decode, DecodeError, encode, invariant, RefusedError, equalBytes } from '@cipherlog/core'
+import { CipherlogError, decode, DecodeError, encode, equalBytes, invariant, RefusedError } from '@cipherlog/core'
 import { labels, sha256 } from '@cipherlog/crypto/hash'
 import { verifyLabelled } from '@cipherlog/crypto/signature'
 import {
@@ -30,19 +30,20 @@ import {
 } from '@cipherlog/format'
 import { leafHash, origin } from '@cipherlog/merkle/verify'
 import { CompactRange } from '@cipherlog/merkle/tree'
+import { findCircuit } from '@cipherlog/proof'
 import { Registry } from '@cipherlog/registry'
 import { Cells, type CellEvaluator } from './cells.ts'
 import { envelope } from './envelopes.ts'
 import { type ClosedBatch, type EntryPlace, type Leaf, type LeafContent, type Plan, type Proposal } from './entry.ts'
-import { counterMachine } from './machines/counter.ts'
 import { kvMachine } from './machines/kv.ts'
 import { logMachine } from './machines/log.ts'
+import { counterMachine, tallyMachine } from './machines/sums.ts'
 import { vectorMachine } from './machines/vector.ts'
 import { planBundle } from './plan-bundle.ts'
 import { SeenTable } from './seen-table.ts'
 import { checkOpening, clientSessions, recordOpening, session } from './sessions.ts'
 import { stateKeys, statePrefixes } from './state-keys.ts'
-import { type State } from './state.ts'
+import { decodeStored, type State } from './state.ts'
 import { type StateMachine } from './state-machine.ts'
 
 /** Leaves of one batch, its record not counted. */
@@ -54,11 +55,17 @@ export interface LedgerOptions {
   readonly evaluator: CellEvaluator
   /** RFC 6962 root of a batch's leaf hashes as a tree of their own. */
   readonly rootOfBatch: (leafHashes: readonly Uint8Array[]) => Uint8Array
-  /** An application's own machines, beside the built-in ones. */
+  /** An application's own machines, beside the built-in ones, under names of their own. */
   readonly machines?: readonly StateMachine[]
 }
 
-export const builtInMachines: readonly StateMachine[] = [logMachine, kvMachine, counterMachine, vectorMachine]
+export const builtInMachines: readonly StateMachine[] = [
+  logMachine,
+  kvMachine,
+  counterMachine,
+  tallyMachine,
+  vectorMachine,
+]
 
 export class Ledger {
   readonly registry: Registry
@@ -79,7 +86,9 @@ export class Ledger {
   #batch: Uint8Array[] = []
   #appliedIndex: number
   #logTime: number
+  /** Counts changes: a plan is good for one state only. */
   #version = 0
+  #closing = false
 
   private constructor(
     parts: { registry: Registry; state: State; cells: Cells; seen: SeenTable; options: LedgerOptions },
@@ -90,7 +99,7 @@ export class Ledger {
     this.#cells = parts.cells
     this.#seen = parts.seen
     this.#options = parts.options
-    this.#machines = new Map([...builtInMachines, ...(parts.options.machines ?? [])].map((m) => [m.name, m]))
+    this.#machines = machinesByName([...builtInMachines, ...(parts.options.machines ?? [])])
     this.#tree = stored.tree
     this.#tail = stored.tail
     this.#appliedIndex = stored.appliedIndex
@@ -99,14 +108,18 @@ export class Ledger {
     this.origin = origin({ name: genesis.name, cluster, group: this.group, generation: this.generation })
   }
 
-  /** A new ledger from its genesis: leaf 0 and the batch record that closes it at once (size 2). */
+  /**
+   * A new ledger from its genesis: leaf 0 and the batch record that closes it at once (size 2).
+   * @throws as `Registry.fromGenesis`; {@link CipherlogError} `ERR_RULES_UNKNOWN` if this software lacks a circuit
+   * that the genesis lists.
+   */
   static async create(
     state: State,
     signedGenesis: Uint8Array,
     options: LedgerOptions,
   ): Promise<{ ledger: Ledger; leaf: Leaf; closed: ClosedBatch }> {
     const registry = Registry.fromGenesis(signedGenesis)
-    checkRules(registry.genesis.rulesVersion)
+    checkCircuits(registry)
     const place = { logIndex: 0, logTime: registry.genesis.createdAt }
     const ledger = new Ledger(
       { registry, state, cells: new Cells(options.evaluator), seen: new SeenTable(), options },
@@ -126,17 +139,26 @@ export class Ledger {
     return { ledger, leaf, closed }
   }
 
-  /** The ledger as it was last persisted, or undefined if the state store is empty. */
+  /**
+   * The ledger as it was at the last batch record, or undefined if the state store is empty.
+   * @throws {@link CipherlogError} `ERR_RULES_UNKNOWN` if newer software wrote it or it needs an unknown circuit;
+   * {@link InvariantViolation} if the state store is damaged.
+   */
   static async open(state: State, options: LedgerOptions): Promise<Ledger | undefined> {
     const bytes = state.get(stateKeys.ledger)
     if (bytes === undefined) return undefined
-    const stored = decode(storedLedger, bytes)
-    checkRules(stored.rulesVersion)
-    const [signedGenesis] = decode(storedGenesis, state.get(stateKeys.genesis)!)
+    const stored = decodeStored(storedLedger, bytes)
+    if (stored.rulesVersion > rulesVersionMax) {
+      throw unknownRules(`follows rules version ${stored.rulesVersion}, this software knows ${rulesVersionMax}`)
+    }
+    const genesisBytes = state.get(stateKeys.genesis)
+    invariant(genesisBytes !== undefined, 'The state store lacks the genesis.')
+    const [signedGenesis] = decodeStored(storedGenesis, genesisBytes)
     const registry = Registry.fromGenesis(signedGenesis)
+    checkCircuits(registry)
     const seen = await SeenTable.open(state)
     for await (const [, value] of state.iterate(statePrefixes.keyEvents)) {
-      const { signed, leafIndex, logTime, transitionSize } = decode(storedKeyEvent, value)
+      const { signed, leafIndex, logTime, transitionSize } = decodeStored(storedKeyEvent, value)
       // Decided when it was applied; the state store holds nothing that was refused.
       const checked = registry.check(signed, { logTime, knowsSeen: () => true })
       invariant(checked.kind === 'new', 'The state store repeats a key event.')
@@ -146,10 +168,13 @@ export class Ledger {
     const cells = await Cells.open(state, options.evaluator)
     invariant(cells.cellCount === stored.cellCount, 'The state store lacks cells.', { stored: stored.cellCount })
     const tree = CompactRange.fromPeaks(stored.treeSize, stored.peaks)
-    return new Ledger(
+    checkTail(tree, stored.tail)
+    const ledger = new Ledger(
       { registry, state, cells, seen, options },
       { tree, tail: stored.tail, appliedIndex: stored.appliedIndex, logTime: stored.logTime },
     )
+    invariant(ledger.origin === stored.origin, 'The state store belongs to another log.', { origin: stored.origin })
+    return ledger
   }
 
   get treeSize(): number {
@@ -175,7 +200,8 @@ export class Ledger {
    * (admission) the last log time stands in for the entry's own.
    */
   plan(proposal: Proposal, place?: EntryPlace): Plan {
-    const logTime = Math.max(place?.logTime ?? this.#logTime, this.#logTime)
+    const logTime = place?.logTime ?? this.#logTime
+    invariant(logTime >= this.#logTime, 'Log time went back.', { logTime, logTimeBefore: this.#logTime })
     try {
       switch (proposal.kind) {
         case entryKinds.keyEvent:
@@ -201,12 +227,14 @@ export class Ledger {
           throw new RefusedError('ERR_KIND', `Entries of kind ${proposal.kind} cannot be proposed.`)
       }
     } catch (error) {
+      // What the state holds never throws these: see `decodeStored`.
       if (error instanceof RefusedError || error instanceof DecodeError) return { outcome: 'refused', error }
       throw error
     }
   }
 
   #planKeyEvent(proposal: Proposal, logTime: number): Plan {
+    checkNoBody(proposal)
     const checked = this.registry.check(proposal.signed, {
       logTime,
       knowsSeen: (seen) => this.#seen.knows(seen),
@@ -220,6 +248,8 @@ export class Ledger {
       proofs: [],
       effect: {
         plannedAt: this.#version,
+        kind: proposal.kind,
+        logTime,
         inadmissible: undefined,
         run: (_proofs, place) => {
           const leafIndex = this.#tree.size
@@ -243,6 +273,7 @@ export class Ledger {
   }
 
   #planOpening(proposal: Proposal, logTime: number): Plan {
+    checkNoBody(proposal)
     const [openingBytes, signature] = decode(signedSessionOpening, proposal.signed)
     const opening = decode(sessionOpening, openingBytes)
     if (!equalBytes(opening.cluster, this.registry.cluster)) {
@@ -274,6 +305,8 @@ export class Ledger {
       proofs: [],
       effect: {
         plannedAt: this.#version,
+        kind: proposal.kind,
+        logTime,
         inadmissible: undefined,
         run: (_proofs, place) => {
           const stored = { leaf: this.#tree.size, digest, verdicts: [verdict] }
@@ -307,26 +340,47 @@ export class Ledger {
     }
   }
 
-  /** Carries out an accepted plan: the leaf it makes. Nothing may have been applied since it was planned. */
+  /**
+   * Carries out an accepted plan: the leaf it makes. It must have been planned for this place, and nothing may have
+   * been applied since.
+   * @param proofsGood - one answer for each of `plan.proofs`; those after the first false are not looked at.
+   */
   apply(kind: number, plan: Plan & { outcome: 'accepted' }, proofsGood: readonly boolean[], place: EntryPlace): Leaf {
-    invariant(plan.effect.plannedAt === this.#version, 'A plan was applied to another state than it was made for.')
-    invariant(!this.batchDue, 'A full batch was not closed.')
-    this.#advance(place)
-    const content = plan.effect.run(proofsGood, place)
-    return this.#append(kind, content)
+    const { effect } = plan
+    invariant(effect.plannedAt === this.#version, 'A plan was applied to another state than it was made for.')
+    invariant(effect.kind === kind, 'A plan was applied as another kind of entry.', { kind })
+    invariant(effect.logTime === place.logTime, 'A plan was applied at another log time than it was made for.')
+    this.#beginEntry(place)
+    return this.#append(kind, effect.run(proofsGood, place))
   }
 
-  /** Notes an entry without effect (no-op, refused, duplicate, a mark without new leaves). */
+  /** Notes an entry without effect (no-op, refused, duplicate). */
   skip(place: EntryPlace): void {
+    this.#beginEntry(place)
+  }
+
+  /** Every entry has its own log index; only a batch record shares that of the entry that closed the batch. */
+  #beginEntry(place: EntryPlace): void {
+    invariant(!this.batchDue, 'A full batch was not closed.')
+    invariant(place.logIndex > this.#appliedIndex, 'An entry was applied twice.', { ...place })
     this.#advance(place)
   }
 
-  /** Closes the open batch with its record; undefined if there are no new leaves. Awaits the sums of all cells. */
+  /**
+   * Closes the open batch with its record; undefined if there are no new leaves (the entry is noted all the same).
+   * Awaits the sums of all cells; nothing may be applied meanwhile, while reads and {@link plan} may go on.
+   */
   async close(place: EntryPlace): Promise<ClosedBatch | undefined> {
     this.#advance(place)
     if (this.#batch.length === 0) return undefined
+    // Stays set if a sum fails: then the node must stop.
+    this.#closing = true
+    await this.#cells.settle()
+    this.#closing = false
+    // One synchronous step from here: readers see cells, tree and state of one batch record.
+    this.#cells.record(this.#state)
+    const stateRoot = this.#cells.root()
     const firstLeaf = this.#tree.size - this.#batch.length
-    const stateRoot = await this.#cells.settle(this.#state)
     const record = encode(batchRecord, {
       kind: leafKinds.batchRecord,
       group: this.group,
@@ -362,10 +416,14 @@ export class Ledger {
   #noteTransition(transitionSize: number): void {
     this.registry.noteTransition(transitionSize)
     const key = stateKeys.keyEvent(this.registry.cosignerSets.at(-1)!.eventNumber)
-    this.#state.put(key, encode(storedKeyEvent, { ...decode(storedKeyEvent, this.#state.get(key)!), transitionSize }))
+    this.#state.put(
+      key,
+      encode(storedKeyEvent, { ...decodeStored(storedKeyEvent, this.#state.get(key)!), transitionSize }),
+    )
   }
 
   #advance(place: EntryPlace): void {
+    invariant(!this.#closing, 'An entry was applied while a batch was being closed.')
     invariant(place.logIndex >= this.#appliedIndex, 'An entry was applied out of order.', { ...place })
     invariant(place.logTime >= this.#logTime, 'Log time went back.', { ...place, logTimeBefore: this.#logTime })
     this.#appliedIndex = place.logIndex
@@ -409,9 +467,26 @@ export class Ledger {
     )
   }
 
-  /** The newest batch after {@link Ledger.open}, given its record: to be cosigned again. */
+  /**
+   * The newest batch after {@link Ledger.open}, to be cosigned again.
+   * @param record - its batch record, from the trail.
+   * @throws {@link InvariantViolation} unless trail, registry and cells are of one batch record.
+   */
   newestBatch(record: Uint8Array): ClosedBatch {
     invariant(this.#batch.length === 0, 'A batch is open.')
+    const { logIndex, logTime, stateRoot, registryHead } = decodeStored(batchRecord, record)
+    const cellsRoot = this.#cells.root()
+    const { head } = this.registry
+    const last = this.#tail.at(-1)
+    invariant(
+      (last === undefined || equalBytes(leafHash(record), last)) &&
+        logIndex === this.#appliedIndex &&
+        logTime === this.#logTime &&
+        registryHead.number === head.number &&
+        equalBytes(registryHead.digest, head.digest) &&
+        equalBytes(stateRoot?.[1] ?? new Uint8Array(0), cellsRoot ?? new Uint8Array(0)),
+      'The state store and the newest batch record of the trail are of different states; restore the node.',
+    )
     const size = this.#tree.size
     const nothing = new Uint8Array(0)
     return {
@@ -452,11 +527,35 @@ export class Ledger {
   }
 }
 
-function checkRules(rulesVersion: number): void {
-  if (rulesVersion > rulesVersionMax) {
-    throw new CipherlogError(
-      'ERR_RULES_UNKNOWN',
-      `The log follows rules version ${rulesVersion}, this software knows ${rulesVersionMax}; install a newer version.`,
-    )
-  }
+function machinesByName(machines: readonly StateMachine[]): ReadonlyMap<string, StateMachine> {
+  const byName = new Map(machines.map((machine) => [machine.name, machine]))
+  if (byName.size !== machines.length) throw new RangeError('two state machines have one name; rename yours')
+  return byName
+}
+
+/** Bodies belong to bundles: whatever else stands beside a key event or an opening, nobody signed. */
+function checkNoBody({ body }: Proposal): void {
+  if (body.length === 0) return
+  throw new DecodeError('ERR_DECODE_BODY', `${body.length} bytes came beside what takes no body; leave them out.`)
+}
+
+/** The leaf hashes since the last multiple of 256 must fold to what the compact range says of them. */
+function checkTail(tree: CompactRange, tail: readonly Uint8Array[]): void {
+  const twin = new CompactRange()
+  for (const hash of tail) twin.append(hash)
+  const tailRoot = tree.tailRoot()
+  invariant(
+    tail.length === tree.size % 256 && (tailRoot === undefined || equalBytes(twin.root(), tailRoot)),
+    'The state store holds a tree and leaf hashes that do not belong together.',
+    { treeSize: tree.size },
+  )
+}
+
+function checkCircuits({ genesis }: Registry): void {
+  const unknown = genesis.circuits.find(({ id }) => findCircuit(id) === undefined)
+  if (unknown !== undefined) throw unknownRules(`accepts the circuit ${unknown.id}, which this software does not know`)
+}
+
+function unknownRules(what: string): CipherlogError {
+  return new CipherlogError('ERR_RULES_UNKNOWN', `The log ${what}; install a newer version.`)
 }

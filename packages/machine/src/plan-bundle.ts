@@ -6,11 +6,20 @@
  * envelope, machine. Those up to the gate look at nothing that an earlier command of the bundle can change,
  * so the proofs that are needed are known before any is checked.
  */
-import { CipherlogError, decode, encode, equalBytes, invariant, RefusedError } from '@cipherlog/core'
+import {
+  decode,
+  DecodeError,
+  encode,
+  equalBytes,
+  invariant,
+  RefusedError,
+  VerificationError,
+  type CipherlogError,
+} from '@cipherlog/core'
 import { labelledHash, labels, sha256 } from '@cipherlog/crypto/hash'
 import { verifyLabelled } from '@cipherlog/crypto/signature'
 import { decodeElgamalCiphertext } from '@cipherlog/crypto/evaluate/elgamal'
-import { bfvSuites, inspectBfvCiphertext } from '@cipherlog/crypto/evaluate/bfv'
+import { inspectBfvCiphertext, type BfvSuiteNumber } from '@cipherlog/crypto/evaluate/bfv'
 import {
   commandBundle,
   contextBytes,
@@ -27,7 +36,7 @@ import {
   type NamespaceDefinition,
   type Verdict,
 } from '@cipherlog/format'
-import { sealedAmountStatement } from '@cipherlog/proof'
+import { findCircuit } from '@cipherlog/proof'
 import { type Registry } from '@cipherlog/registry'
 import { type Cells } from './cells.ts'
 import { acceptsEnvelope, applyEnvelope, checkWraps, envelopeOperation, mayUseEnvelope } from './envelopes.ts'
@@ -99,6 +108,8 @@ export function planBundle(context: PlanContext, proposal: Proposal, logTime: nu
     proofs,
     effect: {
       plannedAt: context.version,
+      kind: proposal.kind,
+      logTime,
       inadmissible: gateFailure === -1 ? undefined : { command: gateFailure, error: commands[gateFailure]!.gateError! },
       run: (proofsGood, place) =>
         applyBundle(context, { proposal, bundle, digest, commands, quota }, proofs, proofsGood, place),
@@ -130,9 +141,13 @@ function checkForm(
     )
   }
   const { bundleBytesMax, bodiesBytesMax } = registry.genesis.limits
-  if (bundleBytes.length > bundleBytesMax || proposal.body.length > bodiesBytesMax) {
-    throw new RefusedError('ERR_TOO_LARGE', `The bundle is above the cluster's limits; send smaller bundles.`, {
-      details: { bundleBytesMax, bodiesBytesMax },
+  // Counted from the heads: a replay, which has no wraps, must come to the same answer.
+  const bodiesBytes = bundle.heads
+    .flatMap(({ ciphertext, proof, wraps }) => [ciphertext, proof, wraps])
+    .reduce((total, part) => total + (part?.bytes ?? 0), 0)
+  if (bundleBytes.length > bundleBytesMax || bodiesBytes > bodiesBytesMax) {
+    throw new RefusedError('ERR_TOO_LARGE', "The bundle is above the cluster's limits; send smaller bundles.", {
+      details: { bundleBytes: bundleBytes.length, bundleBytesMax, bodiesBytes, bodiesBytesMax },
     })
   }
   const wrapsIncluded = proposal.wrapsIncluded ?? true
@@ -148,9 +163,7 @@ function checkForm(
         throw new RefusedError(
           'ERR_BODY_DIGEST',
           `The ${part} of command ${i} has another digest than its head says; send the body that was signed.`,
-          {
-            details: { command: i, part },
-          },
+          { details: { command: i, part } },
         )
       }
     }
@@ -192,20 +205,16 @@ function planCommand(
   if (gateError !== undefined) return decided(verdicts.gate, gateError)
 
   if (head.circuit === undefined) return decided(verdicts.applied)
-  const circuit = registry.circuit(head.circuit)
-  const version = registry.keyset(head.keyset)?.versions.get(head.keyEpoch)?.version
-  invariant(
-    circuit !== undefined && version?.publicKey !== undefined,
-    'A namespace names a circuit or key that is not there.',
-  )
-  const contextHash = labelledHash(labels.context, contextBytes(bundle.cluster, bundle.client, head))
+  const accepted = registry.circuit(head.circuit)
+  const publicKey = registry.keyset(head.keyset)?.versions.get(head.keyEpoch)?.version.publicKey
+  invariant(accepted !== undefined && publicKey !== undefined, 'A namespace names a circuit or key that is not there.')
   proofs.push({
     command,
-    verificationKey: circuit.verificationKey,
-    statement: sealedAmountStatement({
+    verificationKey: accepted.verificationKey,
+    statement: findCircuit(head.circuit)!.statement({
       ciphertext: bodies.ciphertext!,
-      publicKey: version.publicKey,
-      context: contextHash,
+      publicKey,
+      context: labelledHash(labels.context, contextBytes(bundle.cluster, bundle.client, head)),
     }),
     proof: bodies.proof!,
   })
@@ -225,7 +234,9 @@ function acceptsForm(
   invariant(machine !== undefined, 'A namespace names a state machine that this software lacks.', {
     machine: namespace.machine,
   })
-  return head.wraps === undefined && machine.operations.includes(head.op) && machine.accepts(head, namespace)
+  // Proven exactly if the namespace names a circuit, whatever the machine thinks of it.
+  const proven = head.circuit === namespace.circuit && (head.proof === undefined) === (head.circuit === undefined)
+  return proven && machine.operations.includes(head.op) && machine.accepts(head, namespace)
 }
 
 /** The structural gate of a suite: what must hold of ciphertext bytes before anything computes on them. */
@@ -233,10 +244,10 @@ function gate(head: CommandHead, bodies: CommandBodies): CipherlogError | undefi
   if (bodies.ciphertext === undefined || head.suite === suites.hpkeXwing) return undefined
   try {
     if (head.suite === suites.elgamalBjj) decodeElgamalCiphertext(bodies.ciphertext, { allowIdentity: false })
-    else inspectBfvCiphertext(head.suite as keyof typeof bfvSuites, bodies.ciphertext)
+    else inspectBfvCiphertext(head.suite as BfvSuiteNumber, bodies.ciphertext)
     return undefined
   } catch (error) {
-    if (error instanceof CipherlogError && error.code !== 'ERR_INVARIANT') return error
+    if (error instanceof DecodeError || error instanceof VerificationError) return error
     throw error
   }
 }
@@ -267,12 +278,13 @@ function applyBundle(
     if (proof !== undefined && firstBadProof !== -1 && proof >= firstBadProof) {
       return proof === firstBadProof ? verdicts.proof : verdicts.notVerified
     }
-    const writes = transaction.writes
+    const changes = transaction.writes + context.cells.uncommitted
     const result = applyCommand(context, bundle, head, bodies, namespace!, transaction, leaf, command)
-    invariant(result === verdicts.applied || transaction.writes === writes, 'A rejected command changed the state.', {
-      leaf,
-      command,
-    })
+    invariant(
+      result === verdicts.applied || transaction.writes + context.cells.uncommitted === changes,
+      'A rejected command changed the state.',
+      { leaf, command },
+    )
     return result
   })
 

@@ -1,6 +1,13 @@
-/** Quotas of grants: proofs and bytes per client and minute of log time. Attempts count, so a flood of bad proofs ends. */
-import { decode, encode } from '@cipherlog/core'
+/**
+ * Quotas of grants: proofs and bytes per minute of log time. What a client uses is counted once, over all its grants,
+ * and compared with the quota of the grant that a command needs: grants have no ids, and order would matter.
+ *
+ * Attempts count: also commands that a gate, a proof, an envelope or a failed atomic bundle rejects afterwards. They
+ * have cost their work, and a count that a failure undoes would be no limit.
+ */
+import { encode } from '@cipherlog/core'
 import { storedQuota, type CommandHead, type Grant } from '@cipherlog/format'
+import { decodeStored } from './state.ts'
 import { stateKeys } from './state-keys.ts'
 
 interface QuotaState {
@@ -21,7 +28,7 @@ export class QuotaUse {
     this.#minute = Math.floor(logTime / minuteMs)
     const bytes = state.get(stateKeys.quota(client))
     if (bytes === undefined) return
-    const stored = decode(storedQuota, bytes)
+    const stored = decodeStored(storedQuota, bytes)
     if (stored.minute === this.#minute) {
       this.#proofs = stored.proofs
       this.#bytes = stored.bytes

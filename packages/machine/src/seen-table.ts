@@ -2,20 +2,26 @@
  * Checkpoints that session openings and key events may name as `seen`: the last 4,096 batch records and the
  * first of each hour of log time for 30 days. Clients are witnesses by this: a rolled-back cluster does not
  * know what they saw.
+ *
+ * Invariant: what the table knows is a function of the log, also after a restart, which recomputes `firstOfHour`
+ * from the rows that are left. So hours expire as a whole: else an hour's second row, alone after the first had
+ * expired, would be an hourly one on replicas that restarted and on no other.
  */
-import { decode, encode, equalBytes, readU64 } from '@cipherlog/core'
+import { encode, equalBytes, readU64 } from '@cipherlog/core'
 import { storedSeen, type Seen } from '@cipherlog/format'
 import { stateKeys, statePrefixes } from './state-keys.ts'
-import { type State } from './state.ts'
+import { decodeStored, type State } from './state.ts'
 
 export const seenRecentMax = 4096
 const hourMs = 3_600_000
-const hourlyKeptMs = 30 * 24 * hourMs
+/** Whole hours before the present one. */
+const hoursKept = 30 * 24
 
 interface SeenRow {
   readonly size: number
   readonly rootHash: Uint8Array
-  readonly logTime: number
+  /** Hours of log time since the Unix epoch, rounded down. */
+  readonly hour: number
   readonly firstOfHour: boolean
 }
 
@@ -27,7 +33,7 @@ export class SeenTable {
   static async open(state: State): Promise<SeenTable> {
     const table = new SeenTable()
     for await (const [key, value] of state.iterate(statePrefixes.seen)) {
-      const { rootHash, logTime } = decode(storedSeen, value)
+      const { rootHash, logTime } = decodeStored(storedSeen, value)
       table.#push(readU64(key, 1), rootHash, logTime)
     }
     return table
@@ -36,8 +42,7 @@ export class SeenTable {
   #push(size: number, rootHash: Uint8Array, logTime: number): void {
     const hour = Math.floor(logTime / hourMs)
     const last = this.#rows.at(-1)
-    const firstOfHour = last === undefined || Math.floor(last.logTime / hourMs) < hour
-    const row = { size, rootHash: rootHash.slice(), logTime, firstOfHour }
+    const row = { size, rootHash: rootHash.slice(), hour, firstOfHour: last === undefined || last.hour < hour }
     this.#rows.push(row)
     this.#bySize.set(size, row)
   }
@@ -46,12 +51,11 @@ export class SeenTable {
   add(state: State, size: number, rootHash: Uint8Array, logTime: number): void {
     this.#push(size, rootHash, logTime)
     state.put(stateKeys.seen(size), encode(storedSeen, { rootHash, logTime }))
-    const agedOut = this.#rows.length - seenRecentMax - 1
-    if (agedOut < 0) return
+    const agedOut = this.#rows.length - seenRecentMax
+    if (agedOut <= 0) return
     // One row leaves the recent ones; hourly rows leave after 30 days.
-    const dropped = this.#rows.filter(
-      (row, i) => i <= agedOut && (!row.firstOfHour || row.logTime < logTime - hourlyKeptMs),
-    )
+    const oldestHour = Math.floor(logTime / hourMs) - hoursKept
+    const dropped = this.#rows.slice(0, agedOut).filter((row) => !row.firstOfHour || row.hour < oldestHour)
     if (dropped.length === 0) return
     const gone = new Set(dropped)
     this.#rows = this.#rows.filter((row) => !gone.has(row))

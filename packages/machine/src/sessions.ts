@@ -4,8 +4,9 @@
  * Invariant: `highWaterMark` never falls; every open number ≤ highWaterMark; a session's `digest` is the last
  * thing applied in it (its opening counts as sequence 0).
  */
-import { decode, encode, equalBytes, RefusedError, toHex } from '@cipherlog/core'
+import { encode, equalBytes, RefusedError, toHex } from '@cipherlog/core'
 import { storedClientSessions, storedSession, type StoredSession } from '@cipherlog/format'
+import { decodeStored } from './state.ts'
 import { stateKeys } from './state-keys.ts'
 
 interface ReadState {
@@ -25,17 +26,19 @@ export interface StoredAnswer {
 
 export function clientSessions(state: ReadState, client: Uint8Array): { highWaterMark: number; open: number[] } {
   const bytes = state.get(stateKeys.clientSessions(client))
-  return bytes === undefined ? { highWaterMark: 0, open: [] } : decode(storedClientSessions, bytes)
+  return bytes === undefined ? { highWaterMark: 0, open: [] } : decodeStored(storedClientSessions, bytes)
 }
 
 export function session(state: ReadState, client: Uint8Array, number: number): StoredSession | undefined {
   const bytes = state.get(stateKeys.session(client, number))
-  return bytes === undefined ? undefined : decode(storedSession, bytes)
+  return bytes === undefined ? undefined : decodeStored(storedSession, bytes)
 }
 
 /**
- * Where an opening stands: undefined if it is new, else the stored answer.
- * @throws RefusedError `ERR_SESSION_EXPIRED` if its number was used and is not open.
+ * Where an opening stands: undefined if it is new, else the stored answer. It counts as sequence 0 of its session.
+ * A rejected opening opened nothing, so sent again it has expired; its answer is in the trail.
+ * @throws RefusedError `ERR_SESSION_EXPIRED` if its number was used and is not open, `ERR_SEQUENCE_CONFLICT` if
+ * another opening has opened it, `ERR_SEQUENCE_PAST` if bundles have followed.
  */
 export function checkOpening(
   state: ReadState,
@@ -45,8 +48,21 @@ export function checkOpening(
 ): StoredAnswer | undefined {
   if (number > clientSessions(state, client).highWaterMark) return undefined
   const open = session(state, client, number)
-  if (open !== undefined && equalBytes(open.digest, digest)) return open
-  throw expired(client, number)
+  if (open === undefined) throw expired(client, number)
+  if (equalBytes(open.digest, digest)) return answerOf(open)
+  const details = { session: number, firstSequence: 0, lastSequence: open.lastSequence }
+  if (open.firstSequence === 0) {
+    throw new RefusedError(
+      'ERR_SEQUENCE_CONFLICT',
+      `Session ${number} was opened by other bytes; open one with a higher number.`,
+      { details },
+    )
+  }
+  throw new RefusedError(
+    'ERR_SEQUENCE_PAST',
+    `Session ${number} has gone on since it was opened; use it, or open one with a higher number.`,
+    { details },
+  )
 }
 
 /**
@@ -72,7 +88,7 @@ export function checkSequence(
   }
   const details = { session: number, firstSequence, lastSequence: open.lastSequence }
   if (firstSequence === open.lastSequence + 1) return undefined
-  if (equalBytes(open.digest, digest)) return open
+  if (equalBytes(open.digest, digest)) return answerOf(open)
   if (firstSequence === open.firstSequence) {
     throw new RefusedError(
       'ERR_SEQUENCE_CONFLICT',
@@ -92,6 +108,10 @@ export function checkSequence(
     `Sequence ${firstSequence} leaves a gap; the next one is ${open.lastSequence + 1}.`,
     { details },
   )
+}
+
+function answerOf({ leaf, digest, verdicts }: StoredSession): StoredAnswer {
+  return { leaf, digest, verdicts }
 }
 
 function expired(client: Uint8Array, number: number): RefusedError {

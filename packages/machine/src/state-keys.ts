@@ -22,7 +22,6 @@ export const stateKeys = {
   /** Namespace names hold no zero byte, so the separator cannot be confused. */
   value: (namespace: string, key: Uint8Array) => concatBytes(utf8('k'), utf8(namespace), separator, key),
   cell: (number: number) => concatBytes(statePrefixes.cells, u64(number)),
-  cellNumber: (namespace: string, key: Uint8Array) => concatBytes(utf8('n'), utf8(namespace), separator, key),
   seen: (treeSize: number) => concatBytes(statePrefixes.seen, u64(treeSize)),
   quota: (client: Uint8Array) => concatBytes(utf8('q'), client),
 } as const

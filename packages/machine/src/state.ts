@@ -2,7 +2,7 @@
  * Where the ledger keeps what must survive: an ordered map of bytes to bytes. A replica hands in its state
  * store, an auditor the memory twin below; both behave alike.
  */
-import { compareBytes, InvariantViolation } from '@cipherlog/core'
+import { compareBytes, decode, DecodeError, invariant, InvariantViolation, type Codec } from '@cipherlog/core'
 
 export interface State {
   get(key: Uint8Array): Uint8Array | undefined
@@ -10,6 +10,20 @@ export interface State {
   delete(key: Uint8Array): void
   /** Pairs whose key starts with `prefix`, in order of key. Read only when a ledger opens. */
   iterate(prefix: Uint8Array): Iterable<[Uint8Array, Uint8Array]> | AsyncIterable<[Uint8Array, Uint8Array]>
+}
+
+/**
+ * A record of the state. Bytes that do not decode are damage on this replica's disk: were that taken for a fault of
+ * the proposal, one replica would refuse what the others apply.
+ * @throws InvariantViolation if they do not decode.
+ */
+export function decodeStored<T>(codec: Codec<T>, bytes: Uint8Array): T {
+  try {
+    return decode(codec, bytes)
+  } catch (error) {
+    if (!(error instanceof DecodeError)) throw error
+    throw new InvariantViolation(`The state store holds a damaged record: ${error.message}`)
+  }
 }
 
 /** Bytes as a string of the same length: a map key that compares by content. */
@@ -39,6 +53,7 @@ export class Transaction {
   readonly #state: State
   readonly #changes = new Map<string, { key: Uint8Array; value: Uint8Array | undefined }>()
   #writes = 0
+  #committed = false
 
   constructor(state: State) {
     this.#state = state
@@ -55,22 +70,25 @@ export class Transaction {
   }
 
   put(key: Uint8Array, value: Uint8Array): void {
+    this.#change(key, value)
+  }
+
+  delete(key: Uint8Array): void {
+    this.#change(key, undefined)
+  }
+
+  #change(key: Uint8Array, value: Uint8Array | undefined): void {
+    invariant(!this.#committed, 'A transaction was changed after its commit.')
     this.#writes++
     this.#changes.set(mapKey(key), { key, value })
   }
 
-  delete(key: Uint8Array): void {
-    this.#writes++
-    this.#changes.set(mapKey(key), { key, value: undefined })
-  }
-
   commit(): void {
-    if (this.#writes < 0) throw new InvariantViolation('A transaction was committed twice.')
+    invariant(!this.#committed, 'A transaction was committed twice.')
+    this.#committed = true
     for (const { key, value } of this.#changes.values()) {
       if (value === undefined) this.#state.delete(key)
       else this.#state.put(key, value)
     }
-    this.#changes.clear()
-    this.#writes = -1
   }
 }

@@ -1,6 +1,7 @@
 /** `kv`: the newest sealed value of each blinded name. */
 import { encode } from '@cipherlog/core'
 import { sealedValueBytesMin, storedValue, suites, verdicts } from '@cipherlog/format'
+import { hasExactly } from '../head-parts.ts'
 import { stateKeys } from '../state-keys.ts'
 import { type StateMachine } from '../state-machine.ts'
 
@@ -10,11 +11,9 @@ export const kvMachine: StateMachine = {
   operations: ['put', 'delete'],
   accepts: (head) =>
     head.suite === suites.hpkeXwing &&
-    head.key !== undefined &&
-    head.args === undefined &&
     // A deletion carries a sealed value too: the name inside proves to readers which name was meant.
-    (head.ciphertext?.bytes ?? 0) >= sealedValueBytesMin &&
-    head.proof === undefined,
+    hasExactly(head, ['key', 'envelope', 'ciphertext']) &&
+    head.ciphertext!.bytes >= sealedValueBytesMin,
   costOf: () => 0.02,
   apply(context, head, bodies) {
     const key = stateKeys.value(context.namespace.name, head.key!)

@@ -1,5 +1,6 @@
 /** `log`: sealed records in order; the trail is its content, so applying keeps nothing. */
 import { sealedValueBytesMin, suites, verdicts } from '@cipherlog/format'
+import { hasExactly } from '../head-parts.ts'
 import { type StateMachine } from '../state-machine.ts'
 
 export const logMachine: StateMachine = {
@@ -8,10 +9,8 @@ export const logMachine: StateMachine = {
   operations: ['append'],
   accepts: (head) =>
     head.suite === suites.hpkeXwing &&
-    head.key === undefined &&
-    head.args === undefined &&
-    (head.ciphertext?.bytes ?? 0) >= sealedValueBytesMin &&
-    head.proof === undefined,
+    hasExactly(head, ['envelope', 'ciphertext']) &&
+    head.ciphertext!.bytes >= sealedValueBytesMin,
   costOf: () => 0.01,
   apply: () => verdicts.applied,
 }

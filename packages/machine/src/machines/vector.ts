@@ -4,6 +4,7 @@
  */
 import { suites, verdicts } from '@cipherlog/format'
 import { bfvSuites } from '@cipherlog/crypto/evaluate/bfv'
+import { hasExactly } from '../head-parts.ts'
 import { type StateMachine } from '../state-machine.ts'
 
 export const vectorMachine: StateMachine = {
@@ -12,12 +13,8 @@ export const vectorMachine: StateMachine = {
   operations: ['add'],
   accepts: (head) =>
     (head.suite === suites.bfv2048 || head.suite === suites.bfv4096 || head.suite === suites.bfv8192) &&
-    head.key !== undefined &&
-    head.args === undefined &&
-    head.envelope === undefined &&
-    head.circuit === undefined &&
-    head.proof === undefined &&
-    head.ciphertext?.bytes === bfvSuites[head.suite].ciphertextBytes,
+    hasExactly(head, ['key', 'ciphertext']) &&
+    head.ciphertext!.bytes === bfvSuites[head.suite].ciphertextBytes,
   costOf: () => 0.3,
   apply(context, head, bodies) {
     const { maxAbs, maxCount } = context.namespace.vector!
