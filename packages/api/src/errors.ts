@@ -3,8 +3,9 @@
  * `ErrorDetail` beside a Connect error (unary calls) or inside an answer (streams), and comes back as the class
  * for which callers decide: refused, not leader, outcome unknown.
  *
- * Invariant: only errors whose code stands in {@link classes} leave the process with their text. Anything else may
- * name files, memory or keys of the host, so it becomes a fixed sentence; the server logs the original.
+ * Invariant: only a {@link RefusedError} and errors whose code stands in {@link classes} leave the process with their
+ * text. Anything else may name files, memory or keys of the host, so it becomes a fixed sentence; the server logs the
+ * original.
  */
 import { create } from '@bufbuild/protobuf'
 import { Code, ConnectError } from '@connectrpc/connect'
@@ -23,33 +24,29 @@ import { ErrorDetailSchema, type ErrorDetail } from './gen/cipherlog/v1/cipherlo
 
 type ErrorClass = new (code: string, message: string, options?: ErrorOptionsWithDetails) => CipherlogError
 
-/** Code or prefix (ending in `_`) of errors that clients may see; the longest match counts. */
+/** Code or prefix (ending in `_`) of errors that clients may see. */
 const classes: readonly (readonly [code: string, connectCode: Code, errorClass: ErrorClass])[] = [
   ['ERR_DECODE_', Code.InvalidArgument, DecodeError],
   ['ERR_REQUEST_', Code.InvalidArgument, CipherlogError],
   ['ERR_VERIFY_', Code.FailedPrecondition, VerificationError],
   ['ERR_POLICY_', Code.FailedPrecondition, PolicyError],
   ['ERR_KEY_UNPROVEN', Code.FailedPrecondition, PolicyError],
-  ['ERR_REFUSED_', Code.FailedPrecondition, RefusedError],
   ['ERR_SEQUENCE_', Code.FailedPrecondition, RefusedError],
   ['ERR_SESSION_', Code.FailedPrecondition, RefusedError],
   ['ERR_REGISTRY_', Code.FailedPrecondition, CipherlogError],
-  ['ERR_LIMIT_', Code.InvalidArgument, CipherlogError],
   ['ERR_BUSY', Code.ResourceExhausted, RefusedError],
   ['ERR_NOT_LEADER', Code.Unavailable, CipherlogError],
   ['ERR_OUTCOME_UNKNOWN', Code.Aborted, CipherlogError],
   ['ERR_NOT_FOUND', Code.NotFound, CipherlogError],
   ['ERR_NOT_PUBLISHED', Code.DeadlineExceeded, CipherlogError],
-  ['ERR_READ_', Code.PermissionDenied, CipherlogError],
   ['ERR_UNAVAILABLE', Code.Unavailable, CipherlogError],
   ['ERR_TIMEOUT', Code.DeadlineExceeded, CipherlogError],
   ['ERR_CANCELED', Code.Canceled, CipherlogError],
   ['ERR_UNIMPLEMENTED', Code.Unimplemented, CipherlogError],
 ]
 
-const byLength = [...classes].sort((a, b) => b[0].length - a[0].length)
 const classOf = (code: string) =>
-  byLength.find(([prefix]) => (prefix.endsWith('_') ? code.startsWith(prefix) : code === prefix))
+  classes.find(([prefix]) => (prefix.endsWith('_') ? code.startsWith(prefix) : code === prefix))
 
 const codePattern = /^ERR_[A-Z0-9_]{1,60}$/
 /** Longest sentence and detail taken from a peer; longer ones are cut. */

@@ -3,8 +3,8 @@
  *
  * Every method may throw a `CipherlogError`, whose code decides what a client sees (packages/api/src/errors.ts):
  * `RefusedError` for a proposal without effect, `NotLeaderError`, `ProposalOutcomeUnknownError`, `ERR_NOT_FOUND`,
- * `ERR_NOT_PUBLISHED`, `ERR_READ_*`, `ERR_UNAVAILABLE`. Bytes handed over in either direction are not changed
- * afterwards by anyone. Arguments are checked for type and size, not for meaning.
+ * `ERR_NOT_PUBLISHED`, `ERR_UNAVAILABLE`. Bytes handed over in either direction are not changed afterwards by anyone.
+ * Arguments are checked for type and size, not for meaning.
  */
 
 export type NodeRole = 'leader' | 'follower' | 'candidate' | 'pre-candidate' | 'learner'
