@@ -268,6 +268,15 @@ describe('activateKeyVersion and compromiseKeyVersion', () => {
       ]),
       'ERR_REGISTRY_READY',
     ],
+    [
+      'with more than enough, one repeated',
+      [orders],
+      activate('orders', 1, first, 0, [
+        [0, 'ada'],
+        [0, 'ada'],
+      ]),
+      'ERR_REGISTRY_READY',
+    ],
     ['with a stranger ready', [orders], activate('orders', 1, first, 0, [[0, 'eve']]), 'ERR_REGISTRY_READY'],
     ['with one under the wrong index', [orders], activate('orders', 1, first, 0, [[1, 'ada']]), 'ERR_REGISTRY_READY'],
     ['with another version ready', [orders], activate('orders', 1, second), 'ERR_REGISTRY_READY'],

@@ -84,7 +84,7 @@ describe('openGenesis()', () => {
     const ofOtherRole = all.map((proof, i) =>
       i === 0 ? ([1, 0, possessionOf(seedOf('olga'), roles.recovery, cluster)] as typeof proof) : proof,
     )
-    for (const list of [missing, repeated, ofOtherKey, ofOtherRole, []]) {
+    for (const list of [[...all, all[0]!], missing, repeated, ofOtherKey, ofOtherRole, []]) {
       expect(codeOf(() => openGenesis(assembleGenesis(genesis, list)))).toBe('ERR_VERIFY_GENESIS_POSSESSION')
     }
     expect(codeOf(() => openGenesis(assembleGenesis(genesis, all.toReversed())))).toBeUndefined()

@@ -119,6 +119,10 @@ describe('openPolicyChain()', () => {
         },
       ],
     ],
+    [
+      'event-of-another-cluster',
+      [{ ...link, event: signedEvent({ ...after(1), cluster: new Uint8Array(32) }, cosignerSetEvent(young)) }],
+    ],
     ['leaf-raised-to-the-transition', [{ ...link, leafIndex: transition - 1 }]],
     ['leaf-raised-far', [{ ...link, leafIndex: sizeAfter + 1000 }]],
     ['leaf-before-what-its-signers-saw', [{ ...link, leafIndex: 1 }]],
@@ -136,6 +140,23 @@ describe('openPolicyChain()', () => {
   test('refuses what is no policy chain', () => {
     expect(chainRefusal(new Uint8Array(0))).toMatch(/^ERR_DECODE_/)
     expect(chainRefusal(chain.slice(0, -1))).toMatch(/^ERR_DECODE_/)
+  })
+
+  test('refuses a link whose number is below that of the link before, wherever it claims to stand', () => {
+    const linkAt = (number: number, replicas: string[], size: number, signers: string[], logs: string[]) => ({
+      event: signedEvent(
+        { cluster, operatorSetVersion: 0, head: { number: number - 1, digest: new Uint8Array(32) } },
+        cosignerSetEvent(replicas),
+      ),
+      origin,
+      leafIndex: size - 2,
+      transitionCheckpoint: example.note(size, { replicas: signers, logs, rootHash: new Uint8Array(32) }),
+    })
+    const first = (number: number) => linkAt(number, young, 50, ['r1', 'r2', 'r4', 'r5'], ['r1', 'r4'])
+    const second = linkAt(5, ['r5', 'r6', 'r7'], 60, ['r4', 'r5', 'r6', 'r7'], ['r4', 'r7'])
+    expect(chainRefusal(chainOf(first(3), second))).toBeUndefined()
+    expect(chainRefusal(chainOf(first(5), second))).toBe('ERR_VERIFY_POLICY_CHAIN')
+    expect(chainRefusal(chainOf(first(7), second))).toBe('ERR_VERIFY_POLICY_CHAIN')
   })
 
   test('follows several sets, and refuses them in another order', () => {

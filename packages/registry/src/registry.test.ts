@@ -194,6 +194,7 @@ describe('check() refuses', () => {
   test.each([
     ['one-of-two', [sign(0)]],
     ['one-operator-twice', [sign(0), sign(0)]],
+    ['one-of-three-twice', [sign(0), sign(1), sign(1)]],
     ['bad-third-signature', [sign(0), sign(1), [1, 2, new Uint8Array(64)]]],
     ['signature-under-another-index', [sign(0), [1, 2, sign(1)[2]]]],
     ['index-beyond-the-operators', [sign(0), [1, 3, sign(1)[2]]]],
