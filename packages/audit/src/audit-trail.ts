@@ -105,14 +105,19 @@ async function readPackFile(
   width: number,
   remarks: Remarks,
   optional = false,
-): Promise<Uint8Array[] | undefined> {
+): Promise<readonly Uint8Array[] | undefined> {
   const bytes = await source.read(path)
   if (bytes === undefined) {
     if (optional) remarks.finding('bodies not available', path, 'The pack of bodies is not in this trail.')
     else remarks.problem('ERR_AUDIT_MISSING', path, 'The pack is missing.')
     return undefined
   }
-  return remarks.attempt(path, () => readPack(bytes, width))
+  const pack = remarks.attempt(path, () => readPack(bytes, width))
+  if (pack === undefined) return undefined
+  if (pack.slotsBeyond > 0) {
+    remarks.finding('beyond the checkpoint', path, `${pack.slotsBeyond} leaves are not covered by the checkpoint yet.`)
+  }
+  return pack.slots
 }
 
 function checkDigest(record: Uint8Array, signed: Uint8Array, index: number, remarks: Remarks): void {

@@ -7,13 +7,21 @@ import { DecodeError, readU32 } from '@cipherlog/core'
 const slots = 256
 const tableBytes = slots * 8
 
+export interface Pack {
+  /** What each of the leaves has; empty if nothing. Views into the file. */
+  readonly slots: readonly Uint8Array[]
+  /** Slots in use behind the last leaf that the checkpoint covers: a pack grows before a checkpoint does. */
+  readonly slotsBeyond: number
+}
+
 /**
- * The slots of a pack of which the first `leaves` may be used. Views into `bytes`.
+ * The first `leaves` slots of a pack.
  * @throws DecodeError `ERR_AUDIT_PACK` unless data is contiguous in leaf order and unused slots are zero.
  */
-export function readPack(bytes: Uint8Array, leaves: number): Uint8Array[] {
+export function readPack(bytes: Uint8Array, leaves: number): Pack {
   if (bytes.length < tableBytes) throw malformed('its table is cut off')
   const out: Uint8Array[] = []
+  let slotsBeyond = 0
   let next = tableBytes
   for (let slot = 0; slot < slots; slot++) {
     const offset = readU32(bytes, slot * 8)
@@ -23,14 +31,14 @@ export function readPack(bytes: Uint8Array, leaves: number): Uint8Array[] {
       if (slot < leaves) out.push(new Uint8Array(0))
       continue
     }
-    if (slot >= leaves) throw malformed(`slot ${slot} is used, but the tree has no such leaf yet`)
     if (offset !== next || next + length > bytes.length)
       throw malformed(`slot ${slot} does not follow the one before it`)
-    out.push(bytes.subarray(offset, offset + length))
+    if (slot < leaves) out.push(bytes.subarray(offset, offset + length))
+    else slotsBeyond++
     next += length
   }
   if (next !== bytes.length) throw malformed(`${bytes.length - next} bytes follow the last leaf`)
-  return out
+  return { slots: out, slotsBeyond }
 }
 
 function malformed(problem: string): DecodeError {

@@ -64,7 +64,7 @@ export async function readEntries(
     remarks.problem('ERR_AUDIT_ROOT', 'checkpoint', 'The leaf records do not add up to the signed root.')
   }
   for (const [level, row] of levels) await compareUpper(source, level, row, remarks)
-  await comparePartials(source, remarks)
+  await comparePartials(source, treeSize, remarks)
   return entries
 }
 
@@ -129,7 +129,7 @@ async function compareUpper(
 }
 
 /** Every stored partial must be a prefix of a larger file of the same tile; otherwise it is redundant and different. */
-async function comparePartials(source: TrailSource, remarks: Remarks): Promise<void> {
+async function comparePartials(source: TrailSource, treeSize: number, remarks: Remarks): Promise<void> {
   const largest = new Map<string, { path: string; width: number }>()
   const partials: { path: string; tile: string; width: number }[] = []
   for (const path of await source.list()) {
@@ -139,6 +139,11 @@ async function comparePartials(source: TrailSource, remarks: Remarks): Promise<v
     const before = largest.get(tile)
     if (before === undefined || before.width < width) largest.set(tile, { path, width })
     if (width < tileWidth) partials.push({ path, tile, width })
+  }
+  for (const [tile, { path, width }] of largest) {
+    const covered = coveredWidth(tile, treeSize)
+    if (width <= covered) continue
+    remarks.finding('beyond the checkpoint', path, `Only the first ${covered} items are covered by the checkpoint yet.`)
   }
   for (const { path, tile } of partials) {
     const whole = largest.get(tile)!
@@ -152,6 +157,14 @@ async function comparePartials(source: TrailSource, remarks: Remarks): Promise<v
       )
     }
   }
+}
+
+/** How many items of the tile with this full path a tree of `treeSize` has. */
+function coveredWidth(tile: string, treeSize: number): number {
+  const parsed = parseTilePath(tile)
+  const level = parsed.kind === 'hashes' ? parsed.level : 0
+  const items = Math.floor(treeSize / tileWidth ** level)
+  return Math.max(0, Math.min(tileWidth, items - parsed.index * tileWidth))
 }
 
 function parseTrailTile(path: string): { tile: string; width: number } | undefined {
