@@ -1,9 +1,34 @@
-/** WAL, state store and trail, on disk and in memory. */
+/** A replica's disk: write-ahead log, state store, trail files, data directory, each with a memory twin. */
+export { openDataDirectory, type DataDirectory, type DataIdentity } from './data-directory.ts'
 export { createFileWal, createMemoryWal } from './wal/open-wal.ts'
-export { type Wal } from './wal/wal.ts'
+export {
+  type Wal,
+  type WalAppend,
+  type WalContents,
+  type WalEntry,
+  type WalGroupContents,
+  type WalIdentity,
+  type WalOptions,
+  type WalRepairs,
+} from './wal/wal.ts'
 export { createLevelStateStore } from './state-store/level-state-store.ts'
-export { createMemoryStateStore } from './state-store/memory-state-store.ts'
-export { type StateStore } from './state-store/state-store.ts'
+export { createMemoryStateStore, type StateMemory } from './state-store/memory-state-store.ts'
+export { stateKeyBytesMax, type PendingBatch, type StateStore } from './state-store/state-store.ts'
 export { openFileTrail, openMemoryTrail } from './trail/open-trail.ts'
-export { type TrailStore, type TrailFile } from './trail/trail-store.ts'
-export const openDataDirectory = (..._: unknown[]) => Promise.resolve({ close: () => Promise.resolve() })
+export {
+  type TileHash,
+  type TrailFile,
+  type TrailLeaf,
+  type TrailPublication,
+  type TrailStore,
+} from './trail/trail-store.ts'
+export { createMemoryDisk, type DiskFault, type DiskOperation, type MemoryDisk } from './disk/memory-disk.ts'
+export { type DirectoryEntry, type Disk, type DiskFile } from './disk/disk.ts'
+export {
+  StorageClosedError,
+  StorageFailedError,
+  TrailDamagedError,
+  TrailShortError,
+  WalCorruptError,
+  WalPayloadDamagedError,
+} from './errors.ts'

@@ -105,10 +105,7 @@ export function scanSegment(files: SegmentFiles, identity: WalIdentity): Scanned
     const payload = wal.subarray(offset + walRecordHeaderBytes, end - walPayloadCrcBytes)
     const state = end > wal.length ? 'damaged' : payloadState(header, payload, readU32(wal, end - walPayloadCrcBytes))
     if (state === 'damaged') {
-      if (copy !== undefined) {
-        throw new WalCorruptError(names.wal, offset, `the payload of record ${sequence} is damaged`)
-      }
-      problem = 'a record is incomplete and has no copy in the refs file'
+      problem = 'the payload of a record is damaged or incomplete'
       break
     }
     if (own === undefined || state === 'checksum') {

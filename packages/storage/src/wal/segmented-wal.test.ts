@@ -1,11 +1,13 @@
 import { describe, expect, it } from 'vitest'
 import { equalBytes } from '@cipherlog/core'
 import { type HardState } from '@cipherlog/raft'
+import { type Disk } from '../disk/disk.ts'
 import { createMemoryDisk, type MemoryDisk } from '../disk/memory-disk.ts'
 import { seededRandom } from '../random.fixture.ts'
 import { codeOf, entries, entry, group, identity, peer } from './compliance.fixture.ts'
 import { createMemoryWal } from './open-wal.ts'
 import { segmentNames } from './segment.ts'
+import { createWal } from './segmented-wal.ts'
 import { type Wal, type WalAppend, type WalContents } from './wal.ts'
 
 const options = { identity, segmentBytes: 900 }
@@ -188,6 +190,46 @@ describe('the write-ahead log when the machine stops', () => {
   })
 })
 
+describe('compaction beside a segment that is being begun', () => {
+  it('waits until the new segment repeats what the old ones hold', async () => {
+    const disk = createMemoryDisk()
+    let letGo = () => {}
+    const gate = new Promise<void>((resolve) => (letGo = resolve))
+    let reached = () => {}
+    const beforeStart = new Promise<void>((resolve) => (reached = resolve))
+    const slow: Disk = {
+      ...disk,
+      async open(path, how) {
+        const file = await disk.open(path, how)
+        if (path !== segmentNames(9).wal) return file
+        return {
+          ...file,
+          async write(bytes, position) {
+            if (position >= 512) {
+              reached()
+              await gate
+            }
+            await file.write(bytes, position)
+          },
+        }
+      },
+    }
+    const wal = createWal(slow, { identity, segmentBytes: 1400 })
+    await wal.open()
+    const hardState = { term: 1, votedFor: peer, commit: 8 }
+    await wal.append({ ...entries(1, 1, 8), hardState })
+    const pending = codeOf(wal.append(entries(1, 9, 9)))
+    await beforeStart
+    expect(await wal.compactTo(group, 8)).toBe(0)
+    disk.crash()
+    letGo()
+    expect(await pending).toBe('ERR_STORAGE_FAILED')
+    disk.restart(seededRandom(1))
+    const { contents } = await openOn(disk)
+    expect(contents.group(group).hardState).toEqual(hardState)
+  })
+})
+
 describe('the write-ahead log on a failing disk', () => {
   it('rejects every append, pending and later, after any write or sync failed once', async () => {
     const operations = await operationsOf(wholeLife)
@@ -293,6 +335,29 @@ describe('the write-ahead log on a damaged disk', () => {
     }
     expect(outcomes.get(undefined)).toBeGreaterThan(1000)
     expect(outcomes.get('ERR_WAL_CORRUPT')).toBeGreaterThan(20)
+  })
+
+  it('reports a record that is damaged together with its copy, unless it could be a torn tail', async () => {
+    const disk = createMemoryDisk()
+    const wal = createMemoryWal({ identity }, disk)
+    await wal.open()
+    for (let index = 1; index <= 4; index++) await wal.append(entries(1, index, index))
+    await wal.close()
+    const { wal: walName, refs } = segmentNames(0)
+    const good = [(await disk.readFile(walName))!, (await disk.readFile(refs))!] as const
+    for (let record = 0; record < 4; record++) {
+      for (const at of [0, 101]) {
+        disk.damage(walName, () => good[0].with(512 + record * 107 + at, 0xff))
+        disk.damage(refs, () => good[1].with(512 + record * 100, 0xff))
+        const again = createMemoryWal({ identity }, disk)
+        expect(await codeOf(again.open())).toBe(record < 3 ? 'ERR_WAL_CORRUPT' : undefined)
+        await again.close()
+      }
+    }
+    // Without the refs file nobody can tell whether the last record was acknowledged.
+    disk.damage(walName, () => good[0].with(512 + 3 * 107, 0xff))
+    await disk.remove(refs)
+    expect(await codeOf(createMemoryWal({ identity }, disk).open())).toBe('ERR_WAL_CORRUPT')
   })
 
   it('rebuilds a lost refs file, and reports a lost segment', async () => {

@@ -201,10 +201,12 @@ class SegmentedWal implements Wal {
     const nextSequence = firstSequence + scanned.records.length
     const segment = new Segment(firstSequence, wal, refs, scanned.walBytes, nextSequence)
     this.#segments.push(segment)
-    if (walBytes.length > scanned.walBytes) await wal.truncate(scanned.walBytes)
+    if (walBytes.length > scanned.walBytes) {
+      await wal.truncate(scanned.walBytes)
+      await wal.datasync()
+    }
+    // These writes are durable before the copies in the refs file vouch for them.
     for (const patch of scanned.walPatches) await wal.write(patch.bytes, patch.position)
-    // A killed process leaves bytes that are only in the page cache; a copy in the refs file vouches for the disk.
-    await wal.datasync()
     let same = 0
     while (same < scanned.refs.length && refsBytes[same] === scanned.refs[same]) same++
     if (same < scanned.refs.length) await refs.write(scanned.refs.subarray(same), same)
