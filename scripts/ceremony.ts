@@ -42,7 +42,7 @@ const tau =
     : new Uint8Array(await readFile(powersOfTauFile))
 const manifest = {
   version: 1,
-  compiler: { ...(await compilerVersions()), options: compilerOptions },
+  compiler: { ...(await compilerVersions()), options: compilerOptions.join(' ') },
   powersOfTau: await manifestFile(powersOfTauPath),
   circuits: await inTurn(circuitIds, makeCircuit),
 }

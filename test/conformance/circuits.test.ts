@@ -13,7 +13,7 @@ import { circuits, decodeVerificationKey, verificationKeyFromSnarkjs, type Circu
 import { readArtifact, readCircuitManifest } from '@cipherlog/proof/artifacts'
 import { babyjubjub } from '@noble/curves/misc.js'
 import { wtns, type MemoryFile } from 'snarkjs'
-import { brokenConstraints, mutate, readR1cs, readWitness, type R1cs } from './r1cs.ts'
+import { brokenConstraints, freedom, mutate, readR1cs, readWitness, type R1cs } from './r1cs.ts'
 
 const directory = join(import.meta.dirname, '../../circuits')
 const manifest = await readCircuitManifest(directory)
@@ -109,6 +109,18 @@ describe.each(manifest.circuits)('$id', ({ id, files, constraints, publicSignals
     expect(mutate(r1cs, witness, 2n ** 200n + 12_345n)).toEqual({ freeWires: [], idleConstraints: [] })
     // ±1 turns a bit over, so b·(b − 1) = 0 still holds; another constraint must notice.
     for (const delta of [1n, bn254ScalarOrder - 1n]) expect(mutate(r1cs, witness, delta).freeWires).toEqual([])
+  })
+
+  it('the inputs leave no freedom: no hint can be chosen differently near a witness', async () => {
+    const { randomness } = encryptElgamal({ publicKey, amount: 5n, random })
+    const witness = await witnessOf({ amount: 5n, r: randomness, pk, ctx })
+    const inputs = Array.from({ length: r1cs.privateInputs }, (_, i) => 1 + r1cs.publicOutputs + r1cs.publicInputs + i)
+    expect(freedom(r1cs, witness, inputs)).toBe(0)
+    // ctx is the last input; and a constraint forgotten in the arithmetic is noticed.
+    expect(freedom(r1cs, witness, inputs.slice(0, -1))).toBe(1)
+    for (const at of [1_000, 2_000, 3_000]) {
+      expect(freedom({ ...r1cs, constraints: r1cs.constraints.toSpliced(at, 1) }, witness, inputs)).toBe(1)
+    }
   })
 
   it('that search finds a wire that is in no constraint', async () => {

@@ -3,6 +3,9 @@
  * independent of the compiler and the prover: what the circuits' constraints say, in plain TypeScript.
  */
 import { bn254ScalarOrder } from '@cipherlog/crypto/hash'
+import { Field } from '@noble/curves/abstract/modular.js'
+
+const field = Field(bn254ScalarOrder)
 
 /** Σ coefficient · witness[wire], as [wire, coefficient] pairs. */
 export type LinearCombination = readonly (readonly [wire: number, coefficient: bigint])[]
@@ -89,6 +92,52 @@ export function mutate(
   })
   const wires = Array.from({ length: r1cs.wires - 1 }, (_, i) => i + 1)
   return { freeWires: wires.filter((wire) => !bound.has(wire)), idleConstraints }
+}
+
+/**
+ * How many directions a satisfying witness can be moved in, to first order, with the `given` wires held fixed: the
+ * wires that are not given, less the rank of the constraints' Jacobian. 0 means that no other witness is near this
+ * one, so none that a prover could reach by choosing a hint (`<--`) differently.
+ */
+export function freedom(r1cs: R1cs, witness: readonly bigint[], given: Iterable<number>): number {
+  const fixed = new Set([0, ...given])
+  let rows = r1cs.constraints.map(({ a, b, c }) => {
+    const row = new Map<number, bigint>()
+    const add = (part: LinearCombination, factor: bigint) => {
+      for (const [wire, coefficient] of part) {
+        if (!fixed.has(wire)) row.set(wire, mod((row.get(wire) ?? 0n) + factor * coefficient))
+      }
+    }
+    add(a, evaluate(b, witness))
+    add(b, evaluate(a, witness))
+    add(c, -1n)
+    for (const [wire, value] of row) if (value === 0n) row.delete(wire)
+    return row
+  })
+  // Gaussian elimination, shortest row first: the rows are sparse, and most are solved one after the other.
+  let rank = 0
+  for (;;) {
+    rows = rows.filter((row) => row.size > 0)
+    const pivot = rows.reduce<Map<number, bigint> | undefined>(
+      (best, row) => (best === undefined || row.size < best.size ? row : best),
+      undefined,
+    )
+    if (pivot === undefined) return r1cs.wires - fixed.size - rank
+    rank++
+    rows.splice(rows.indexOf(pivot), 1)
+    const [wire, value] = pivot.entries().next().value!
+    const inverse = field.inv(value)
+    for (const row of rows) {
+      const own = row.get(wire)
+      if (own === undefined) continue
+      const factor = mod(own * inverse)
+      for (const [other, coefficient] of pivot) {
+        const rest = mod((row.get(other) ?? 0n) - factor * coefficient)
+        if (rest === 0n) row.delete(other)
+        else row.set(other, rest)
+      }
+    }
+  }
 }
 
 function mod(value: bigint): bigint {

@@ -20,7 +20,7 @@ const circuit = {
 }
 const manifest = {
   version: 1,
-  compiler: { circom: '2.2.3', circom2: '0.2.23', circomlib: '2.0.5', options: ['--O2'] },
+  compiler: { circom: '2.2.3', circom2: '0.2.23', circomlib: '2.0.5', options: '--O2' },
   powersOfTau: file('artifacts/powers-of-tau-12.ptau'),
   circuits: [circuit],
 }

@@ -34,7 +34,8 @@ export interface CircuitManifest {
     readonly circom: string
     readonly circom2: string
     readonly circomlib: string
-    readonly options: readonly string[]
+    /** Command-line options, separated by spaces. */
+    readonly options: string
   }
   readonly powersOfTau: ManifestFile
   readonly circuits: readonly ManifestCircuit[]
@@ -53,7 +54,7 @@ export function parseCircuitManifest(json: unknown): CircuitManifest {
       circom: text(compiler['circom'], 'compiler.circom'),
       circom2: text(compiler['circom2'], 'compiler.circom2'),
       circomlib: text(compiler['circomlib'], 'compiler.circomlib'),
-      options: array(compiler['options'], 'compiler.options').map((option) => text(option, 'compiler.options')),
+      options: text(compiler['options'], 'compiler.options'),
     },
     powersOfTau: file(root['powersOfTau'], 'powersOfTau'),
     circuits,

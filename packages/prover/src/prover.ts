@@ -12,7 +12,7 @@ import { mismatchError, sealedAmountInput, type ProveOptions, type SealedAmountW
 export interface ProverOptions {
   /** The directory with `manifest.json`; default: the one of this release. */
   readonly artifactsDirectory?: string
-  /** 1 (default) to 16; each takes about 250 MB while it proves. */
+  /** 1 (default) to 16; each takes about 100 MB. */
   readonly threads?: number
 }
 

@@ -19,12 +19,7 @@ declare module 'snarkjs' {
     getCurveFromName(name: string, options?: { singleThread?: boolean }): Promise<Curve>
   }
   export const groth16: {
-    prove(
-      provingKey: File,
-      witness: File,
-      logger?: SnarkjsLogger,
-      options?: { singleThread?: boolean },
-    ): Promise<{ proof: unknown; publicSignals: string[] }>
+    prove(provingKey: File, witness: File, logger?: SnarkjsLogger): Promise<{ proof: unknown; publicSignals: string[] }>
   }
   export const wtns: {
     calculate(

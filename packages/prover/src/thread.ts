@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 /**
  * A prover thread: witness, proof, and a check of the proof with the verifier's own code before it is handed out.
- * snarkjs runs single-threaded here: its own threads would outlive it.
+ * snarkjs runs on a single-threaded curve here: threads of its own would outlive it.
  */
 import { parentPort } from 'node:worker_threads'
 import { bytesToBigint, equalBytes } from '@cipherlog/core'
 import { proofFromSnarkjs, verifyGroth16Noble } from '@cipherlog/proof'
-import { groth16, wtns, type MemoryFile } from 'snarkjs'
+import type * as Snarkjs from 'snarkjs'
 import { type CircuitArtifacts } from './artifacts.ts'
 import { type ThreadAnswer, type ThreadJob } from './messages.ts'
 
@@ -18,7 +18,16 @@ const publicSignalAt = 76 + 32
 const port = parentPort!
 const artifactsOf = new Map<string, CircuitArtifacts>()
 
+// First of all, because web-worker, below snarkjs, listens to the same port and would take the first job from us.
 port.on('message', (job: ThreadJob) => void prove(job).then(answer))
+const loaded = loadSnarkjs()
+
+async function loadSnarkjs(): Promise<Pick<typeof Snarkjs, 'groth16' | 'wtns'>> {
+  const { curves, groth16, wtns } = await import('snarkjs')
+  // ffjavascript looks here before it builds a curve, which would take a fifth of the time of every proof.
+  Object.assign(globalThis, { curve_bn128: await curves.getCurveFromName('bn128', { singleThread: true }) })
+  return { groth16, wtns }
+}
 
 function answer(message: ThreadAnswer): void {
   port.postMessage(message)
@@ -29,15 +38,16 @@ async function prove({ circuit, artifacts: sent, input, statement }: ThreadJob):
   const { wasm, provingKey, verificationKey } = artifactsOf.get(circuit)!
   let step: 'witness' | 'proving' | 'checking' = 'witness'
   try {
+    const { groth16, wtns } = await loaded
     answer({ type: 'stage', stage: 'witness' })
-    const witness: MemoryFile = { type: 'mem' }
+    const witness: Snarkjs.MemoryFile = { type: 'mem' }
     await wtns.calculate(input, wasm, witness, { memorySize: witnessMemoryPages })
     const signal = witness.data!.slice(publicSignalAt, publicSignalAt + 32).reverse()
     if (!equalBytes(signal, statement)) return { type: 'mismatch' }
 
     step = 'proving'
     answer({ type: 'stage', stage: 'proving' })
-    const made = await groth16.prove(provingKey, witness, undefined, { singleThread: true })
+    const made = await groth16.prove(provingKey, witness)
 
     step = 'checking'
     const proof = proofFromSnarkjs(made.proof)
