@@ -155,8 +155,8 @@ export class RaftNetwork {
     tornWrites: 0,
     stepDowns: 0,
   }
-  /** Messages for which this holds are lost: for scenarios that must stop half-way. */
-  lose: (message: Message) => boolean = () => false
+  /** What becomes of a message on its way, undefined if it is lost: for scenarios that must stop half-way. */
+  intercept: (message: Message) => Message | undefined = (message) => message
   /** Every answered read: its context and index. */
   readonly readsReady = new Map<number, number>()
 
@@ -325,11 +325,6 @@ export class RaftNetwork {
     this.#cut.clear()
   }
 
-  /** Forgets every message under way. */
-  dropMessages(): void {
-    this.#messages = []
-  }
-
   hangDisk(at: number, hangs = true): void {
     this.#node(at).diskHangs = hangs
   }
@@ -358,7 +353,7 @@ export class RaftNetwork {
   /** Ends every fault for good: all nodes up, all links whole. */
   calm(): void {
     this.#faults = noRaftFaults
-    this.lose = () => false
+    this.intercept = (message) => message
     this.heal()
     for (const [at, node] of this.#nodes.entries()) {
       node.diskHangs = false
@@ -527,10 +522,11 @@ export class RaftNetwork {
 
   // Network
 
-  #transmit(message: Message): void {
-    const from = this.ids.indexOf(message.from)
-    const to = this.ids.indexOf(message.to)
-    if (this.#cut.has(`${from}>${to}`) || this.lose(message)) return
+  #transmit(sent: Message): void {
+    const from = this.ids.indexOf(sent.from)
+    const to = this.ids.indexOf(sent.to)
+    const message = this.intercept(sent)
+    if (message === undefined || this.#cut.has(`${from}>${to}`)) return
     const copies = this.#prng.chance(this.#faults.drop) ? 0 : this.#prng.chance(this.#faults.duplicate) ? 2 : 1
     for (let i = 0; i < copies; i++) {
       this.#messages.push({ message, due: this.#round + this.#prng.between(0, this.#faults.messageRoundsMax) })
@@ -541,11 +537,7 @@ export class RaftNetwork {
     const prng = this.#prng
     const faults = this.#faults
     if (prng.chance(faults.heal)) this.heal()
-    if (prng.chance(faults.partition)) {
-      const order = prng.shuffle(this.ids.map((_, at) => at))
-      const size = prng.between(1, order.length)
-      this.partition(order.slice(0, size), order.slice(size), prng.chance(0.3))
-    }
+    if (prng.chance(faults.partition)) this.#partitionAtRandom()
     for (const [at, node] of this.#nodes.entries()) {
       if (node.raft === undefined) {
         if (this.#round >= node.downUntil) this.restart(at)
@@ -558,6 +550,16 @@ export class RaftNetwork {
         node.diskHangs = false
       }
     }
+  }
+
+  /** Any split, one-way or not; half of them cut off a leader, who may take a while to notice. */
+  #partitionAtRandom(): void {
+    const prng = this.#prng
+    const order = prng.shuffle(this.ids.map((_, at) => at))
+    const first = prng.chance(0.5) ? this.leaders[0] : undefined
+    if (first !== undefined) order.sort((a, b) => Number(b === first) - Number(a === first))
+    const size = prng.between(1, first === undefined ? order.length : Math.ceil(order.length / 2))
+    this.partition(order.slice(0, size), order.slice(size), prng.chance(0.3))
   }
 
   // Checkers
