@@ -15,10 +15,9 @@
  * One damaged place therefore never makes an acknowledged record look torn: that takes the record and its copy, in
  * another file, damaged together. A torn record takes its whole append with it, which was not acknowledged either.
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { crc32 } from 'node:zlib'
-import { equalBytes, errorCode, readU32, toHex, writeU32 } from '@cipherlog/core'
-import { CipherlogError } from '@cipherlog/core'
+import { CipherlogError, equalBytes, errorCode, readU32, toHex, writeU32 } from '@cipherlog/core'
 import {
   decodeWalSegmentHeader,
   encodeWalSegmentHeader,
@@ -28,6 +27,7 @@ import {
   walRecordBytes,
   type WalRecordHeader,
   walRecordHeaderBytes,
+  walRecordKinds,
   walRefsMagic,
   walSegmentHeaderBytes,
   type WalSegmentHeader,
@@ -77,7 +77,6 @@ export function scanSegment(files: SegmentFiles, identity: WalIdentity): Scanned
   for (const header of [walHeader, refsHeader]) if (header !== undefined) checkIdentity(names.wal, header, expected)
 
   const copies = readCopies(refs, firstSequence)
-  const copyOf = (sequence: number) => copies[sequence - firstSequence]
   const records: ScannedRecord[] = []
   const patches: { position: number; bytes: Uint8Array }[] = []
   let recordsMended = 0
@@ -90,7 +89,7 @@ export function scanSegment(files: SegmentFiles, identity: WalIdentity): Scanned
   while (endSequence === undefined ? offset < wal.length || records.length < copies.length : true) {
     const sequence = firstSequence + records.length
     if (sequence === endSequence) break
-    const copy = copyOf(sequence)
+    const copy = copies[records.length]
     const own = headerAt(wal, offset, sequence)
     if (own !== undefined && copy !== undefined && !equalBytes(own.raw, copy.raw)) {
       throw new WalCorruptError(names.wal, offset, `record ${sequence} and its copy in the refs file differ`)
@@ -103,7 +102,9 @@ export function scanSegment(files: SegmentFiles, identity: WalIdentity): Scanned
     const { header } = found
     const end = offset + walRecordBytes(header.bytes)
     const payload = wal.subarray(offset + walRecordHeaderBytes, end - walPayloadCrcBytes)
-    const state = end > wal.length ? 'damaged' : payloadState(header, payload, readU32(wal, end - walPayloadCrcBytes))
+    // Entries are compared with their digest again whenever they are read, so the CRC-32 is enough for most.
+    const mustMatch = own === undefined || header.kind !== walRecordKinds.entry
+    const state = end > wal.length ? 'damaged' : payloadState(wal.subarray(offset, end), header, mustMatch)
     if (state === 'damaged') {
       problem = 'the payload of a record is damaged or incomplete'
       break
@@ -118,18 +119,19 @@ export function scanSegment(files: SegmentFiles, identity: WalIdentity): Scanned
     if (copy === undefined) refsMended++
     records.push({ header, offset, payload })
     offset = end
-    if (header.endOfBatch)
-      whole = { records: records.length, patches: patches.length, offset, recordsMended, refsMended }
+    if (!header.endOfBatch) continue
+    whole = { records: records.length, patches: patches.length, offset, recordsMended, refsMended }
   }
 
   if (problem === undefined && whole.records < records.length) problem = 'an append is incomplete'
   if (problem === undefined && offset < wal.length) problem = 'bytes follow the last record of a closed segment'
   if (problem !== undefined) {
-    const confirmed = copies.some((copy, at) => copy !== undefined && at >= whole.records)
-    const created = whole.records > 0 || refsHeader !== undefined || walHeader !== undefined
-    if (endSequence !== undefined || confirmed || (created && refsHeader === undefined)) {
-      throw new WalCorruptError(names.wal, offset, problem)
-    }
+    const last = endSequence === undefined
+    const confirmed = copies.some((copy, number) => copy !== undefined && number >= whole.records)
+    // A segment gets its first record after both its headers are durable: without any, it was never begun.
+    const begun = whole.records > 0 || walHeader !== undefined || refsHeader !== undefined
+    const neverAcknowledged = last && !confirmed && (refsHeader !== undefined || !begun)
+    if (!neverAcknowledged) throw new WalCorruptError(names.wal, offset, problem)
   }
   if (whole.records > 0) {
     if (walHeader === undefined && refsHeader === undefined) {
@@ -175,9 +177,16 @@ function readCopies(refs: Uint8Array, firstSequence: number): (FoundHeader | und
 }
 
 /** `checksum`: the payload has its digest, only the CRC-32 behind it is wrong. */
-function payloadState(header: WalRecordHeader, payload: Uint8Array, crc: number): 'good' | 'checksum' | 'damaged' {
-  if (crc32(payload) === crc) return 'good'
-  return equalBytes(createHash('sha256').update(payload).digest(), header.digest) ? 'checksum' : 'damaged'
+function payloadState(
+  record: Uint8Array,
+  { digest }: WalRecordHeader,
+  mustMatch: boolean,
+): 'good' | 'checksum' | 'damaged' {
+  const payload = record.subarray(walRecordHeaderBytes, -walPayloadCrcBytes)
+  const checksumHolds = crc32(payload) === readU32(record, record.length - walPayloadCrcBytes)
+  if (checksumHolds && !mustMatch) return 'good'
+  if (!equalBytes(hash('sha256', payload, 'buffer'), digest)) return 'damaged'
+  return checksumHolds ? 'good' : 'checksum'
 }
 
 function wholeRecord(header: Uint8Array, payload: Uint8Array): Uint8Array {

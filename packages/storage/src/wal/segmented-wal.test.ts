@@ -360,6 +360,36 @@ describe('the write-ahead log on a damaged disk', () => {
     expect(await codeOf(createMemoryWal({ identity }, disk).open())).toBe('ERR_WAL_CORRUPT')
   })
 
+  it('does not take one record of the right length for another: misdirected writes are reported', async () => {
+    const disk = createMemoryDisk()
+    const wal = createMemoryWal({ identity, cacheBytesMax: 0 }, disk)
+    await wal.open()
+    for (const commit of [1, 2]) {
+      await wal.append({ ...entries(1, commit, commit), hardState: { term: 1, votedFor: peer, commit } })
+    }
+    await wal.close()
+    const { wal: name } = segmentNames(0)
+    const good = (await disk.readFile(name))!
+    const [hardState, one, next] = [512, 512 + 104 + 23, 512 + 104 + 23 + 107]
+    const swapped = (from: number, to: number, length: number) => {
+      const bytes = good.slice()
+      bytes.set(good.subarray(from, from + length), to)
+      return bytes
+    }
+    // Payload and CRC-32 of a HardState over those of the next one.
+    disk.damage(name, () => swapped(hardState + 100, next + 100, 27))
+    expect(await codeOf(openOn(disk))).toBe('ERR_WAL_CORRUPT')
+    // A whole record over another: the header comes back from its copy, the payload does not fit it.
+    disk.damage(name, () => swapped(one, next + 127, 107))
+    expect(await codeOf(openOn(disk))).toBe('ERR_WAL_CORRUPT')
+    // An entry's payload with a CRC-32 that fits: found when it is read.
+    disk.damage(name, () => swapped(one + 100, next + 127 + 100, 7))
+    const again = createMemoryWal({ identity }, disk)
+    await again.open()
+    await expect(again.read(group, 2, 2, 1)).rejects.toMatchObject({ code: 'ERR_WAL_PAYLOAD_DAMAGED', index: 2 })
+    expect((await again.read(group, 1, 1, 1)).length).toBe(1)
+  })
+
   it('rebuilds a lost refs file, and reports a lost segment', async () => {
     for (const [kind, expected] of [
       ['refs', undefined],
