@@ -10,19 +10,9 @@
  *
  * After a failed write or sync nothing is ever retried: every append, pending or later, rejects.
  */
-import { hash } from 'node:crypto'
+import { CipherlogError, concatBytes, emptyBytes, invariant, InvariantViolation, toHex } from '@cipherlog/core'
+import { decodeHardState } from '@cipherlog/format/hard-state'
 import {
-  CipherlogError,
-  concatBytes,
-  emptyBytes,
-  equalBytes,
-  invariant,
-  InvariantViolation,
-  toHex,
-} from '@cipherlog/core'
-import { decodeHardState, encodeHardState } from '@cipherlog/format/hard-state'
-import {
-  walPayloadBytesMax,
   walRecordBytes,
   type WalRecordHeader,
   walRecordHeaderBytes,
@@ -31,25 +21,18 @@ import {
 } from '@cipherlog/format/wal-record'
 import { type HardState } from '@cipherlog/raft'
 import { type Disk } from '../disk/disk.ts'
-import { StorageClosedError, StorageFailedError, WalCorruptError, WalPayloadDamagedError } from '../errors.ts'
+import { StorageClosedError, StorageFailedError, WalCorruptError } from '../errors.ts'
+import { checkAppend, type Draft, hardStateDraft, plainDraft } from './drafts.ts'
 import { GroupLog, type Slot } from './group-log.ts'
+import { readSlots } from './read-slots.ts'
 import { scanSegment, type ScannedRecord, type ScannedSegment } from './scan.ts'
 import { createSegment, openSegmentFiles, parseSegmentName, Segment, segmentNames } from './segment.ts'
 import { type Wal, type WalAppend, type WalContents, type WalEntry, type WalOptions } from './wal.ts'
 
 const segmentBytesDefault = 64 * 1024 * 1024
-const u32Max = 0xffff_ffff
+
 const cacheBytesMaxDefault = 64 * 1024 * 1024
 const flushBytesMaxDefault = 16 * 1024 * 1024
-
-/** A record whose place in the log is not fixed yet. */
-interface Draft extends Pick<WalRecordHeader, 'kind' | 'entryKind' | 'term' | 'index' | 'time' | 'digest'> {
-  readonly payload: Uint8Array
-  /** Of an entry. */
-  readonly slot?: Slot
-  /** What the payload encodes, if it is a HardState. */
-  readonly hardState?: HardState
-}
 
 interface Batch {
   readonly group: Group
@@ -463,39 +446,13 @@ class SegmentedWal implements Wal {
       if (bytes > bytesMax && slots.length > 0) break
       slots.push(slot)
     }
-    const reading = this.#readSlots(slots)
+    const reading = readSlots(slots)
     this.#reads.add(reading)
     try {
       return await reading
     } finally {
       this.#reads.delete(reading)
     }
-  }
-
-  async #readSlots(slots: readonly Slot[]): Promise<WalEntry[]> {
-    // Decided before the first await: a payload may leave the cache, but never before it is on disk.
-    const runs: { slots: Slot[]; payloads: Uint8Array[] | undefined }[] = []
-    for (const slot of slots) {
-      const last = runs.at(-1)
-      if (slot.payload !== undefined) {
-        if (last?.payloads !== undefined) {
-          last.slots.push(slot)
-          last.payloads.push(slot.payload)
-        } else {
-          runs.push({ slots: [slot], payloads: [slot.payload] })
-        }
-      } else if (last !== undefined && last.payloads === undefined && adjacent(last.slots.at(-1)!, slot)) {
-        last.slots.push(slot)
-      } else {
-        runs.push({ slots: [slot], payloads: undefined })
-      }
-    }
-    const out: WalEntry[] = []
-    for (const run of runs) {
-      const payloads = run.payloads ?? (await readRun(run.slots))
-      run.slots.forEach(({ ref }, number) => out.push({ ref, payload: payloads[number]! }))
-    }
-    return out
   }
 
   // Compaction, closing
@@ -577,25 +534,6 @@ class SegmentedWal implements Wal {
   }
 }
 
-function hardStateDraft(hardState: HardState): Draft {
-  const payload = encodeHardState(hardState)
-  const { term, commit: index } = hardState
-  return {
-    kind: walRecordKinds.hardState,
-    entryKind: 0,
-    term,
-    index,
-    time: 0,
-    digest: sha256(payload),
-    payload,
-    hardState,
-  }
-}
-
-function plainDraft(kind: 3 | 4, index: number, term: number): Draft {
-  return { kind, entryKind: 0, term, index, time: 0, digest: sha256(emptyBytes), payload: emptyBytes }
-}
-
 function noteWritten({ written }: Group, { kind, index, term, hardState }: Draft): void {
   if (hardState !== undefined) {
     written.hardState = hardState
@@ -603,68 +541,4 @@ function noteWritten({ written }: Group, { kind, index, term, hardState }: Draft
     written.index = kind === walRecordKinds.truncate ? index - 1 : index
     written.term = term
   }
-}
-
-/** Refuses an append that does not continue the log, before anything changes. */
-function checkAppend(log: GroupLog, { hardState, truncateFrom, entries, fencingTerm }: WalAppend): void {
-  const { baseIndex, lastIndex } = log
-  if (!Number.isSafeInteger(fencingTerm) || fencingTerm > u32Max) {
-    throw new RangeError(`the fencing term ${fencingTerm} does not fit 32 bits`)
-  }
-  invariant(fencingTerm >= log.fencingTerm, 'A deposed leadership must not write', {
-    fencingTerm,
-    newest: log.fencingTerm,
-  })
-  invariant(
-    truncateFrom === undefined || (truncateFrom > baseIndex && truncateFrom <= lastIndex + 1),
-    'A truncation must start inside the log',
-    { truncateFrom, baseIndex, lastIndex },
-  )
-  let index = (truncateFrom ?? lastIndex + 1) - 1
-  invariant(index >= (log.hardState?.commit ?? 0), 'Committed entries must not be dropped', { truncateFrom })
-  let term = log.termOf(index)
-  for (const { ref, payload } of entries) {
-    invariant(ref.index === index + 1, 'Entries must follow the log without a gap', { index: ref.index, after: index })
-    invariant(ref.term >= term && ref.term > 0, 'Terms of entries must not decrease', { term: ref.term, after: term })
-    if (payload.length > walPayloadBytesMax) {
-      throw new RangeError(`a payload of ${payload.length} bytes is above the limit ${walPayloadBytesMax}`)
-    }
-    invariant(
-      payload.length === ref.bytes && equalBytes(sha256(payload), ref.digest),
-      'A payload must have the length and SHA-256 of its ref',
-      { index: ref.index },
-    )
-    index = ref.index
-    term = ref.term
-  }
-  invariant((hardState?.commit ?? 0) <= index, 'Committed entries must be in the log', { lastIndex: index })
-}
-
-function adjacent(before: Slot, slot: Slot): boolean {
-  return before.segment === slot.segment && before.offset + walRecordBytes(before.ref.bytes) === slot.offset
-}
-
-/** Payloads of adjacent records, read at once and checked. */
-async function readRun(slots: readonly Slot[]): Promise<Uint8Array[]> {
-  const [first, last] = [slots[0]!, slots.at(-1)!]
-  const segment = first.segment!
-  const length = last.offset + walRecordBytes(last.ref.bytes) - first.offset
-  let bytes: Uint8Array
-  try {
-    bytes = await segment.wal.read(first.offset, length)
-  } catch (cause) {
-    throw new WalPayloadDamagedError(first.ref.index, segment.name, first.offset, cause)
-  }
-  return slots.map(({ ref, offset }) => {
-    const at = offset - first.offset + walRecordHeaderBytes
-    const payload = bytes.subarray(at, at + ref.bytes)
-    if (payload.length !== ref.bytes || !equalBytes(sha256(payload), ref.digest)) {
-      throw new WalPayloadDamagedError(ref.index, segment.name, offset)
-    }
-    return payload
-  })
-}
-
-function sha256(bytes: Uint8Array): Uint8Array {
-  return hash('sha256', bytes, 'buffer')
 }
