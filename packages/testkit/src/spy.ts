@@ -3,7 +3,7 @@
  * loads, and every byte that its connections carry, after TLS has opened and before it has closed them. Observes,
  * changes nothing.
  *
- * CIPHERLOG_SPY names a folder; files in it are named by process and thread.
+ * SPY_FOLDER names a folder; files in it are named by process and thread.
  */
 import { appendFileSync } from 'node:fs'
 import http2, { type ServerHttp2Stream } from 'node:http2'
@@ -12,8 +12,8 @@ import { join } from 'node:path'
 import { TLSSocket } from 'node:tls'
 import { threadId } from 'node:worker_threads'
 
-const folder = process.env['CIPHERLOG_SPY']
-if (folder === undefined) throw new Error('CIPHERLOG_SPY names no folder')
+const folder = process.env['SPY_FOLDER']
+if (folder === undefined) throw new Error('SPY_FOLDER names no folder')
 const file = (what: string): string => join(folder, `${process.pid}-${threadId}.${what}`)
 
 registerHooks({

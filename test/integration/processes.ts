@@ -1,0 +1,80 @@
+/** A cluster of real `cipherlog-node` processes, with an operator who is the writer and reader too. */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import {
+  connectAs,
+  createCluster,
+  listNodes,
+  registerOwnClient,
+  startNodeProcess,
+  startNodes,
+  type NodeFiles,
+  type NodeProcess,
+  type Profile,
+} from '@cipherlog/cli/cluster'
+import { type Cipherlog } from '@cipherlog/client'
+import { Operator } from '@cipherlog/client/operator'
+import { suites } from '@cipherlog/format'
+
+const passphrase = 'a passphrase of the tests'
+
+export interface ProcessCluster {
+  readonly directory: string
+  readonly profile: Profile
+  readonly nodes: readonly NodeFiles[]
+  readonly log: Cipherlog
+  readonly operator: Operator
+  /** Ends a node at once. */
+  kill(node: number): Promise<void>
+  start(node: number): Promise<void>
+  stopNodes(): Promise<void>
+  close(): Promise<void>
+}
+
+export async function startProcesses(options: { readonly nodes?: number } = {}): Promise<ProcessCluster> {
+  const parent = await mkdtemp(join(tmpdir(), 'cipherlog-processes-'))
+  const directory = join(parent, 'cluster')
+  const profile = await createCluster(directory, { name: 'test.example', nodes: options.nodes ?? 3, passphrase })
+  const nodes = await listNodes(directory)
+  const running = new Map<number, NodeProcess>()
+  for (const process of await startNodes(nodes)) running.set(process.number, process)
+  const stopNodes = async (): Promise<void> => {
+    await Promise.all([...running.values()].map((process) => process.stop()))
+    running.clear()
+  }
+  let log: Cipherlog
+  try {
+    log = await connectAs(profile, passphrase)
+    await registerOwnClient(log)
+  } catch (error) {
+    await stopNodes()
+    throw error
+  }
+  return {
+    directory,
+    profile,
+    nodes,
+    log,
+    operator: new Operator(log),
+    async kill(number) {
+      await running.get(number)!.kill()
+      running.delete(number)
+    },
+    async start(number) {
+      running.set(number, await startNodeProcess(nodes[number - 1]!))
+    },
+    stopNodes,
+    async close() {
+      await log.close()
+      await stopNodes()
+      await rm(parent, { recursive: true, force: true })
+    },
+  }
+}
+
+/** A namespace of the machine `kv` under a fresh keyset. */
+export async function createKv(cluster: ProcessCluster, name: string): Promise<void> {
+  const { keyset } = await cluster.operator.createKeyset({ suite: suites.hpkeXwing, readers: [cluster.log.keyring] })
+  await cluster.operator.createNamespace({ name, machine: 'kv', suite: suites.hpkeXwing, keyset })
+}
