@@ -172,6 +172,16 @@ describe('Raft §3.4 leader election', () => {
     expect(node.status.votedFor).toBe(b)
   })
 
+  it('granting a vote puts the own campaign off', () => {
+    const node = new TestNode({ term: 2 })
+    node.tick(9)
+    node.receive({ type: 'vote', from: b, term: 2, lastLogIndex: 0, lastLogTerm: 0 })
+    node.tick(9)
+    expect(node.status).toMatchObject({ role: 'follower', term: 2 })
+    node.tick()
+    expect(node.status.role).toBe('candidate')
+  })
+
   it('stepping down within a term does not give the vote back (CCF#5891)', () => {
     const node = new TestNode({ config: five })
     node.step({ type: 'campaign' })

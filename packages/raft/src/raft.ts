@@ -388,7 +388,7 @@ export class Raft {
     if (this.#role !== (message.type === 'voteResp' ? 'candidate' : 'preCandidate')) return
     // A grant for an earlier pre-campaign says nothing about this one.
     if (message.type === 'preVoteResp' && message.granted && message.term !== this.#term + 1) return
-    if (!this.#votes.has(message.from)) this.#votes.set(message.from, message.granted)
+    this.#votes.set(message.from, message.granted)
     this.#countVotes()
   }
 

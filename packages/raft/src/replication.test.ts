@@ -144,6 +144,17 @@ describe('a leader', () => {
     expect(node.sent('append')).toMatchObject([{ to: b, prevLogIndex: 1, prevLogTerm: 1 }])
   })
 
+  it('a refusal repeated does not move a probe back twice', () => {
+    const node = new TestNode({ log: [1, 2, 3, 4] })
+    node.lead()
+    node.receive(refusal(b, 4, 3, 3))
+    expect(node.status.peers[b]).toMatchObject({ next: 4 })
+    node.take()
+    node.receive(refusal(b, 4, 1, 1))
+    expect(node.status.peers[b]).toMatchObject({ next: 4 })
+    expect(node.sent('append')).toEqual([])
+  })
+
   it('an old refusal does not move it back', () => {
     const node = new TestNode()
     node.lead()
