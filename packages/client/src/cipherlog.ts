@@ -8,6 +8,7 @@ import { systemClock, systemRandom, type Clock, type Random } from '@cipherlog/c
 import { type TrustPolicy } from '@cipherlog/format'
 import { AppendLog } from './append-log.ts'
 import { Bundles } from './bundles.ts'
+import { Counter, type CellsContext } from './counter.ts'
 import { type Dial, type ReplicaStatus } from './connection.ts'
 import { Envelopes } from './envelopes.ts'
 import { inMemory, type ClientMemory } from './history.ts'
@@ -17,9 +18,12 @@ import { Kv } from './kv.ts'
 import { LowLevel } from './low-level.ts'
 import { nodeDial } from './node/node-connection.ts'
 import { type TlsTrust } from './node/http2-session.ts'
+import { LazyProver, type AmountProver } from './prover.ts'
 import { Reader } from './reader.ts'
 import { RegistryView } from './registry-view.ts'
 import { Replicas } from './replicas.ts'
+import { Vector } from './vector.ts'
+import { watch, type WatchContext, type WatchEntry, type WatchOptions } from './watch.ts'
 import { Writer } from './writer.ts'
 
 export interface ConnectOptions {
@@ -48,6 +52,8 @@ export interface ConnectOptions {
    * eavesdropper sees (names of namespaces, sizes, times) does.
    */
   readonly tls?: TlsTrust | undefined
+  /** Makes the proofs of counters; default: one thread of `@cipherlog/prover`, from the first `add` to `close`. */
+  readonly prover?: AmountProver | undefined
   /** Another transport than HTTP/2 over TLS. */
   readonly dial?: Dial | undefined
   readonly clock?: Clock | undefined
@@ -88,6 +94,9 @@ export class Cipherlog {
   readonly #bundles: Bundles | undefined
   readonly #reader: Reader
   readonly #writer: Writer
+  readonly #prover: LazyProver
+  readonly #cells: CellsContext
+  readonly #watch: WatchContext
 
   private constructor(options: ConnectOptions, parts: { replicas: Replicas; view: RegistryView }) {
     const { trustPolicy, keyring = new Keyring(), clock = systemClock, random = systemRandom } = options
@@ -120,6 +129,10 @@ export class Cipherlog {
       clock,
       random,
     })
+    const [reader, writer] = [this.#reader, this.#writer]
+    this.#prover = new LazyProver(options.prover)
+    this.#cells = { keyring, view, replicas, reader, writer, prover: this.#prover, random, openedSums: new Map() }
+    this.#watch = { view, replicas, reader, trustPolicy, clock }
     this.lowLevel = new LowLevel({ session, reader: this.#reader, writer: this.#writer })
   }
 
@@ -163,6 +176,24 @@ export class Cipherlog {
     return new AppendLog(namespace, this.#writer)
   }
 
+  /** A namespace whose machine is `counter`. */
+  counter(namespace: string): Counter {
+    return new Counter(namespace, this.#cells)
+  }
+
+  /** A namespace whose machine is `vector`. */
+  vector(namespace: string): Vector {
+    return new Vector(namespace, this.#cells)
+  }
+
+  /**
+   * Commands in log order from a leaf on, then new ones, until the iteration is ended or `signal` aborts. It goes on
+   * with another replica when one is lost.
+   */
+  watch(options: WatchOptions = {}): AsyncGenerator<WatchEntry> {
+    return watch(this.#watch, options)
+  }
+
   /** What is proven, and what every known endpoint says of itself. */
   async status(): Promise<LogStatus> {
     const { checkpoint, batchRecord, registry } = this.view.current
@@ -192,6 +223,7 @@ export class Cipherlog {
   async close(): Promise<void> {
     this.#bundles?.close()
     this.replicas.close()
+    await this.#prover.close()
     await this.view.history.flush()
   }
 }

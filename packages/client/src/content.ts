@@ -62,6 +62,11 @@ export function checkedName(name: string): string {
   return name
 }
 
+/** As {@link checkedName}; the empty one is the namespace's own cell. */
+export function checkedCellName(name: string): string {
+  return name === '' ? '' : checkedName(name)
+}
+
 /** A copy that holds nothing but what {@link Value} allows, its bytes plain. */
 function checkedValue(value: Value, place: string, depth: number): Value {
   if (depth > depthMax) throw new RangeError(`${place} is nested deeper than ${depthMax}`)

@@ -134,8 +134,8 @@ export class Replicas {
       try {
         return await ask(this.connection(address))
       } catch (error) {
-        const kind = kindOf(error)
-        if (kind === 'final' || (kind === 'doubtful' && ++doubted >= this.#addresses.length)) throw error
+        const fault = faultOf(error)
+        if (fault === 'final' || (fault === 'doubtful' && ++doubted >= this.#addresses.length)) throw error
         if (error instanceof NotLeaderError) await this.follow(leaderIdOf(error), address)
         else this.next(address)
         const pause = this.backoff(attempt, error)
@@ -178,7 +178,7 @@ const passing: ReadonlySet<string> = new Set([
 ])
 
 /** `passing`: of this replica at this time. `doubtful`: it does not verify, another replica may have better. */
-function kindOf(error: unknown): 'passing' | 'doubtful' | 'final' {
+export function faultOf(error: unknown): 'passing' | 'doubtful' | 'final' {
   if (!(error instanceof CipherlogError)) return 'final'
   if (passing.has(error.code)) return 'passing'
   // A fork is evidence: it is not to be outvoted.
