@@ -6,7 +6,7 @@
  */
 import { encode, readU32, systemRandom, utf8, writeU32, type Random } from '@cipherlog/core'
 import { labelledHash, labels, sha256 } from '@cipherlog/crypto/hash'
-import { elgamalPop, encryptElgamal, generateElgamalKey, loadBfvClient } from '@cipherlog/crypto/seal'
+import { elgamalPop, encryptElgamal, generateElgamalKey, loadBfvClient, type BfvKeyPair } from '@cipherlog/crypto/seal'
 import { publicKeyOf, signLabelled } from '@cipherlog/crypto/signature'
 import {
   commandBundle,
@@ -118,14 +118,16 @@ export class TestCluster {
   readonly setup: readonly Uint8Array[]
   readonly elgamal = generateElgamalKey(seededRandom('elgamal key'))
   readonly bfvPublicKey: Uint8Array | undefined
+  readonly bfvSecretKey: Uint8Array | undefined
   #position: ChainPosition
 
-  private constructor(genesis: Genesis, seen: Seen, bfvPublicKey: Uint8Array | undefined) {
+  private constructor(genesis: Genesis, seen: Seen, bfv: BfvKeyPair | undefined) {
     this.genesis = genesis
     this.id = clusterOf(genesis)
     this.signedGenesis = signedGenesisOf(genesis)
     this.seen = seen
-    this.bfvPublicKey = bfvPublicKey
+    this.bfvPublicKey = bfv?.publicKey
+    this.bfvSecretKey = bfv?.secretKey
     this.#position = { cluster: this.id, operatorSetVersion: 0, head: { number: 0, digest: this.id } }
     this.setup = this.#setUp().map((operation) => this.event(operation))
   }
@@ -162,7 +164,7 @@ export class TestCluster {
       rootOfBatch,
     })
     const bfv = options.vectors === true ? (await loadBfvClient(suites.bfv4096)).generateKey() : undefined
-    return new TestCluster(genesis, { treeSize: closed.size, rootHash: closed.rootHash }, bfv?.publicKey)
+    return new TestCluster(genesis, { treeSize: closed.size, rootHash: closed.rootHash }, bfv)
   }
 
   /** The next key event of the chain, signed by two operators. */

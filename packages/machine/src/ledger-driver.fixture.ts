@@ -107,6 +107,10 @@ export class LedgerDriver {
   async drive(entry: TestEntry, proofs = byFirstByte): Promise<Outcome | undefined> {
     this.entries.push(entry)
     this.now = entry.logTime
+    return this.#apply(entry, proofs)
+  }
+
+  async #apply(entry: TestEntry, proofs: (proofs: readonly NeededProof[]) => boolean[]): Promise<Outcome | undefined> {
     const place = { logIndex: ++this.#index, logTime: entry.logTime }
     if (entry.proposal === undefined) {
       if (entry.kind === entryKinds.mark) await this.#close(place)
@@ -131,10 +135,18 @@ export class LedgerDriver {
     this.leaves.push(closed.leaf)
   }
 
-  /** Opens the ledger again from a copy of its state, as a restart between batches does. */
-  async reopen(): Promise<void> {
-    this.state = await copyOf(this.state)
+  /**
+   * Opens the ledger again from a copy of a state as it was at a batch record, by default the present one, and
+   * applies what the log holds since: what a restart does.
+   */
+  async reopen(persisted: State = this.state): Promise<void> {
+    this.state = await copyOf(persisted)
     this.ledger = (await Ledger.open(this.state, ledgerOptions))!
+    this.#index = this.ledger.appliedIndex
+    this.leaves.length = this.ledger.treeSize
+    this.closed.length = this.closed.findIndex(({ size }) => size === this.ledger.treeSize) + 1
+    this.ledger.newestBatch(this.closed.at(-1)!.leaf.record)
+    for (const entry of this.entries.slice(this.#index)) await this.#apply(entry, byFirstByte)
   }
 
   get batchRecord(): BatchRecord {

@@ -15,9 +15,12 @@ import {
 } from './cluster.fixture.ts'
 import { contentsOf, LedgerDriver } from './ledger-driver.fixture.ts'
 
-/** A cluster of its own, on which alice and bob have a session and an envelope each. */
-async function started(options: Parameters<typeof TestCluster.build>[0] = {}) {
-  const cluster = await TestCluster.build(options)
+const shared = await TestCluster.build()
+/** For tests that go on with the chain of key events. */
+const ownCluster = () => TestCluster.build()
+
+/** A log on which alice and bob have a session and an envelope each. */
+async function started(cluster = shared) {
   const driver = await LedgerDriver.start(cluster)
   const alice = new Writer(cluster)
   const bob = new Writer(cluster, 'bob')
@@ -79,7 +82,7 @@ describe('notAfter', () => {
 })
 
 test('revoked: effective at the leaf after the event, for bundles and openings', async () => {
-  const { cluster, driver, alice, envelope } = await started()
+  const { cluster, driver, alice, envelope } = await started(await ownCluster())
   expect(await driver.apply(alice.bundle([alice.put('a', envelope)]))).toEqual([verdicts.applied])
   const event = cluster.event({ type: 'revokeClient', client: alice.id, reason: 'left' })
   await driver.apply(keyEvent(event))
@@ -123,7 +126,7 @@ describe('grant', () => {
   })
 
   test('new grants take effect at their leaf', async () => {
-    const { cluster, driver, bob, bobsEnvelope } = await started()
+    const { cluster, driver, bob, bobsEnvelope } = await started(await ownCluster())
     const grants = [{ namespaces: 'events', operations: ['append'] }]
     await driver.apply(keyEvent(cluster.event({ type: 'setGrants', client: bob.id, grants })))
     expect(await driver.apply(bob.bundle([bob.put('a', bobsEnvelope), bob.append(bobsEnvelope)]))).toEqual([
@@ -135,7 +138,7 @@ describe('grant', () => {
 
 describe('epoch', () => {
   test('pending is rejected; active is applied; grace is applied until its end; then it is over', async () => {
-    const { cluster, driver, alice, envelope } = await started()
+    const { cluster, driver, alice, envelope } = await started(await ownCluster())
     const version = cluster.xwingVersion('records', 2)
     await driver.apply(keyEvent(cluster.event(cluster.addKeyVersion('records', 2, version))))
     const next = alice.envelope({ keyEpoch: 2 })
@@ -155,7 +158,7 @@ describe('epoch', () => {
   })
 
   test('compromised has no grace, and an epoch that does not exist yet is none', async () => {
-    const { cluster, driver, alice, envelope } = await started()
+    const { cluster, driver, alice, envelope } = await started(await ownCluster())
     const event = cluster.event({
       type: 'compromiseKeyVersion',
       keyset: idOf('records'),
@@ -174,7 +177,7 @@ describe('epoch', () => {
 
 describe('envelope', () => {
   test('an unknown one, a foreign one, one of another keyset and one of another epoch cannot be named', async () => {
-    const { cluster, driver, alice, bobsEnvelope, envelope } = await started()
+    const { cluster, driver, alice, bobsEnvelope, envelope } = await started(await ownCluster())
     const other = alice.envelope({ namespace: 'elsewhere', keyset: 'others' })
     const version = cluster.xwingVersion('records', 2)
     await driver.apply(keyEvent(cluster.event(cluster.addKeyVersion('records', 2, version))))
@@ -325,7 +328,7 @@ describe('limit', () => {
   })
 
   test('a cell takes contributions under slicesPerCellMax key epochs, and is not changed by one more', async () => {
-    const { cluster, driver, alice } = await started()
+    const { cluster, driver, alice } = await started(await ownCluster())
     for (const keyEpoch of [1, 2, 3]) {
       if (keyEpoch > 1) {
         const version = cluster.elgamalVersion('amounts', keyEpoch, freshElgamalKey())
@@ -347,7 +350,7 @@ describe('limit', () => {
 
 describe('vectors', () => {
   test('pass the gate or are rejected; at maxCount a slice is full and rotation due, in another cell it is not', async () => {
-    const { cluster, driver, alice } = await started({ vectors: true })
+    const { cluster, driver, alice } = await started(await TestCluster.build({ vectors: true }))
     const good = await vector(cluster, [1, 2, 3, -4])
     const unreduced = good.slice().fill(0xff, 113, 121)
     const add = (name: string, bytes = good) => alice.addVector(name, bytes)
@@ -442,8 +445,9 @@ describe('a command must have exactly the parts that its operation takes:', () =
       w.command({ ...w.envelope({ namespace: 'revenue', keyset: 'amounts' }).head, suite: 2 }, { wraps: wrap(w)! }),
   }
 
+  let log: ReturnType<typeof started> | undefined
   test.each(Object.entries(cases))('%s', async (_name, make) => {
-    const { driver, alice, envelope } = await started()
+    const { driver, alice, envelope } = await (log ??= started())
     expect(await driver.apply(alice.bundle([make(alice, envelope), alice.put('b', envelope)]))).toEqual([
       verdicts.command,
       verdicts.applied,
