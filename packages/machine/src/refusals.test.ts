@@ -118,7 +118,7 @@ const cases: Readonly<Record<string, readonly [code: string, proposal: (started:
     ({ alice }) => ({ ...alice.open(), body: Uint8Array.of(0) }),
   ],
   'to open an open session with other bytes': [
-    'ERR_SEQUENCE_PAST',
+    'ERR_SESSION_EXPIRED',
     ({ alice }) => alice.open({ number: 1, notAfter: createdAt + 1 }),
   ],
   'of a key event with a body beside it': [

@@ -35,10 +35,10 @@ export function session(state: ReadState, client: Uint8Array, number: number): S
 }
 
 /**
- * Where an opening stands: undefined if it is new, else the stored answer. It counts as sequence 0 of its session.
- * A rejected opening opened nothing, so sent again it has expired; its answer is in the trail.
- * @throws RefusedError `ERR_SESSION_EXPIRED` if its number was used and is not open, `ERR_SEQUENCE_CONFLICT` if
- * another opening has opened it, `ERR_SEQUENCE_PAST` if bundles have followed.
+ * Where an opening stands: undefined if it is new, else the stored answer. Whatever else became of its number (other
+ * bytes opened it, bundles have followed, it was evicted, its opening was rejected and opened nothing), the client's
+ * next step is the same, so there is one error.
+ * @throws RefusedError `ERR_SESSION_EXPIRED`
  */
 export function checkOpening(
   state: ReadState,
@@ -46,22 +46,14 @@ export function checkOpening(
   number: number,
   digest: Uint8Array,
 ): StoredAnswer | undefined {
-  if (number > clientSessions(state, client).highWaterMark) return undefined
+  const { highWaterMark } = clientSessions(state, client)
+  if (number > highWaterMark) return undefined
   const open = session(state, client, number)
-  if (open === undefined) throw expired(client, number)
-  if (equalBytes(open.digest, digest)) return answerOf(open)
-  const details = { session: number, firstSequence: 0, lastSequence: open.lastSequence }
-  if (open.firstSequence === 0) {
-    throw new RefusedError(
-      'ERR_SEQUENCE_CONFLICT',
-      `Session ${number} was opened by other bytes; open one with a higher number.`,
-      { details },
-    )
-  }
+  if (open !== undefined && equalBytes(open.digest, digest)) return answerOf(open)
   throw new RefusedError(
-    'ERR_SEQUENCE_PAST',
-    `Session ${number} has gone on since it was opened; use it, or open one with a higher number.`,
-    { details },
+    'ERR_SESSION_EXPIRED',
+    `Session number ${number} is used up; open a session with one above ${highWaterMark}.`,
+    { details: { client: toHex(client), session: number, highWaterMark } },
   )
 }
 
@@ -84,7 +76,11 @@ export function checkSequence(
         details: { session: number },
       })
     }
-    throw expired(client, number)
+    throw new RefusedError(
+      'ERR_SESSION_EXPIRED',
+      `Session ${number} is no longer open; open a new one with a higher number.`,
+      { details: { client: toHex(client), session: number } },
+    )
   }
   const details = { session: number, firstSequence, lastSequence: open.lastSequence }
   if (firstSequence === open.lastSequence + 1) return undefined
@@ -112,16 +108,6 @@ export function checkSequence(
 
 function answerOf({ leaf, digest, verdicts }: StoredSession): StoredAnswer {
   return { leaf, digest, verdicts }
-}
-
-function expired(client: Uint8Array, number: number): RefusedError {
-  return new RefusedError(
-    'ERR_SESSION_EXPIRED',
-    `Session ${number} is no longer open; open a new one with a higher number.`,
-    {
-      details: { client: toHex(client), session: number },
-    },
-  )
 }
 
 /** Records an opening: the number is used up; `opened` false (its verdict was a rejection) opens nothing. */
