@@ -1,26 +1,62 @@
 /** Where a keyring's passphrase comes from: a file, the environment, or the person at the terminal. */
-import { readFile } from 'node:fs/promises'
-import { stdin, stderr } from 'node:process'
 import { createInterface } from 'node:readline'
 import { Writable } from 'node:stream'
 import { CipherlogError } from '@cipherlog/core'
+import { readText } from './files.ts'
+import { type Streams } from './output.ts'
 
-/** @throws CipherlogError `ERR_PASSPHRASE` if there is none and nobody to ask */
-export async function readPassphrase(file: string | undefined, prompt = 'Passphrase of the keyring: '): Promise<string> {
-  if (file !== undefined) return (await readFile(file, 'utf8')).replace(/\r?\n$/, '')
-  const fromEnvironment = process.env['CIPHERLOG_PASSPHRASE']
-  if (fromEnvironment !== undefined) return fromEnvironment
-  if (!stdin.isTTY) {
-    throw new CipherlogError('ERR_PASSPHRASE', 'The keyring needs a passphrase: set CIPHERLOG_PASSPHRASE or give --passphrase-file.')
+export interface PassphraseSource extends Pick<Streams, 'stdin' | 'stderr'> {
+  /** Its first line is the passphrase. */
+  readonly file: string | undefined
+  /** The option that names the file, and the environment's variable. */
+  readonly option: string
+  readonly variable: string
+  readonly env: Readonly<Record<string, string | undefined>>
+}
+
+/**
+ * @param options.confirm - ask twice: a new keyring is lost if its passphrase was mistyped.
+ * @throws CipherlogError `ERR_PASSPHRASE` if there is none, nobody to ask, or the two differ
+ */
+export async function readPassphrase(
+  source: PassphraseSource,
+  options: { readonly confirm: boolean; readonly question: string },
+): Promise<string> {
+  const { file, env, stdin } = source
+  if (file !== undefined) return notEmpty((await readText(file)).split(/\r?\n/)[0]!)
+  const fromEnvironment = env[source.variable]
+  if (fromEnvironment !== undefined) return notEmpty(fromEnvironment)
+  if (stdin.isTTY !== true) {
+    throw refused(`The keyring needs a passphrase: set ${source.variable} or give ${source.option}.`)
   }
-  // What is typed is not shown.
+  const passphrase = notEmpty(await ask(source, options.question))
+  if (options.confirm && (await ask(source, 'The same again: ')) !== passphrase) {
+    throw refused('The two passphrases differ; start again.')
+  }
+  return passphrase
+}
+
+/** Shows the question, not the answer. */
+async function ask({ stdin, stderr }: PassphraseSource, question: string): Promise<string> {
   const silent = new Writable({ write: (_chunk, _encoding, done) => done() })
   const lines = createInterface({ input: stdin, output: silent, terminal: true })
-  stderr.write(prompt)
+  stderr.write(question)
   try {
-    return await new Promise<string>((resolve) => lines.question('', resolve))
+    return await new Promise<string>((resolve, reject) => {
+      lines.question('', resolve)
+      lines.once('SIGINT', () => reject(refused('No passphrase was given.')))
+    })
   } finally {
     lines.close()
     stderr.write('\n')
   }
+}
+
+function notEmpty(passphrase: string): string {
+  if (passphrase === '') throw refused('The passphrase is empty; choose one.')
+  return passphrase
+}
+
+function refused(message: string): CipherlogError {
+  return new CipherlogError('ERR_PASSPHRASE', message)
 }

@@ -1,0 +1,89 @@
+/** `cipherlog audit verify`: everything that a trail says, checked offline. */
+import { stat } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
+import { auditTrail, type AuditReport } from '@cipherlog/audit'
+import { createWorkerVerifier, trailDirectory } from '@cipherlog/audit/node'
+import { CipherlogError } from '@cipherlog/core'
+import { type Command } from 'commander'
+import { clusterFiles } from '../cluster/layout.ts'
+import { readTrustPolicy } from '../cluster/profile.ts'
+import { contextOf, type Io } from '../context.ts'
+import { type Output } from '../output.ts'
+import { progressBar } from '../progress-bar.ts'
+
+export function addAudit(program: Command, io: Io): void {
+  const audit = program.command('audit').description('check a trail: signatures, tree, rules, verdicts, sums')
+  audit
+    .command('verify')
+    .description('verify a copied trail offline; exit code 1 if it is not valid')
+    .argument('<trail>', 'folder with the files of a trail, such as a copy of nodes/1/data/trail')
+    .option('--policy <file>', 'trust policy; default: that of --dir')
+    .action(async (trail: string, { policy }: { policy?: string }, command: Command) => {
+      const { output, directory } = contextOf(command, io)
+      const trustPolicy = await readTrustPolicy(policy ?? join(directory, clusterFiles.trustPolicy))
+      await requireDirectory(trail)
+      const verifier = await createWorkerVerifier({ threads: Math.min(8, availableParallelism()) })
+      try {
+        const report = await auditTrail(trailDirectory(trail), {
+          trustPolicy,
+          verifier,
+          onProgress: showProgress(output),
+        })
+        output.progress(undefined)
+        output.result(report, formatReport(report))
+        if (!report.valid) throw notValid(report)
+      } finally {
+        await verifier.close()
+      }
+    })
+}
+
+/** One bar over both passes, so that the time left means something. */
+function showProgress(output: Output): (progress: { step: string; done: number; total: number }) => void {
+  const start = performance.now()
+  let shownAt = -Infinity
+  return ({ step, done, total }) => {
+    const now = performance.now()
+    if (now - shownAt < 100) return
+    shownAt = now
+    output.progress(`${step.padEnd(7)} ${progressBar(done, total, now - start)}`)
+  }
+}
+
+async function requireDirectory(path: string): Promise<void> {
+  try {
+    if ((await stat(path)).isDirectory()) return
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+  }
+  throw new CipherlogError('ERR_FILE', `${path} is no folder; name the folder that holds \`checkpoint\` and \`tile/\`.`)
+}
+
+function notValid({ problems }: AuditReport): CipherlogError {
+  const [first] = problems
+  const more = problems.length > 1 ? ` and ${problems.length - 1} more` : ''
+  const what = first === undefined ? 'It has no checkpoint.' : `${first.where}: ${first.message}`
+  return new CipherlogError('ERR_AUDIT_INVALID', `The trail is not valid (${first?.code ?? 'empty'}${more}). ${what}`, {
+    details: { problems: problems.length },
+  })
+}
+
+export function formatReport(report: AuditReport): string {
+  const counts = (of: Readonly<Record<string, number>>): string =>
+    Object.entries(of)
+      .map(([name, count]) => `${name} ${count}`)
+      .join(', ') || 'none'
+  const cosigned = report.cosignedAt === undefined ? 'never' : new Date(report.cosignedAt * 1000).toISOString()
+  return [
+    `trail     ${report.origin ?? `of cluster ${report.cluster ?? 'unknown'}, without a checkpoint that counts`}`,
+    `tree      ${report.treeSize} leaves, root ${report.rootHash ?? 'unknown'}`,
+    `cosigned  ${cosigned}, by a quorum`,
+    `leaves    ${counts(report.leaves)}`,
+    `verdicts  ${counts(report.verdicts)}`,
+    `proofs    ${report.proofsChecked} checked`,
+    ...report.findings.map(({ code, where, message }) => `finding   ${code}, ${where}: ${message}`),
+    ...report.problems.map(({ code, where, message }) => `PROBLEM   ${code}, ${where}: ${message}`),
+    report.valid ? 'valid' : 'NOT VALID',
+  ].join('\n')
+}

@@ -1,0 +1,40 @@
+/** `cipherlog status`: what is proven, and what each replica says of itself. */
+import { type LogStatus } from '@cipherlog/client'
+import { type Command } from 'commander'
+import { contextOf, type Io } from '../context.ts'
+import { withGuest } from '../session.ts'
+import { table } from '../table.ts'
+
+/** A cluster without quorum has an old checkpoint, and its status is wanted all the more. */
+const anyAgeMs = 100 * 365 * 86_400_000
+
+export function addStatus(program: Command, io: Io): void {
+  program
+    .command('status')
+    .description('show the replicas: who leads, what is committed, recorded and published')
+    .action(async (_options: unknown, command: Command) => {
+      const context = contextOf(command, io)
+      const status = await withGuest(context, (log) => log.status(), anyAgeMs)
+      context.output.result(status, formatStatus(status))
+    })
+}
+
+export function formatStatus({ origin, proven, replicas }: LogStatus): string {
+  const rows = replicas.map(({ endpoint, status }) =>
+    status === undefined
+      ? [endpoint, 'no answer']
+      : [
+          endpoint,
+          status.role,
+          ...[status.term, status.commitIndex, status.appliedIndex, status.treeSize, status.publishedSize].map(String),
+          status.version,
+        ],
+  )
+  return [
+    `log       ${origin}`,
+    `proven    ${proven.treeSize} leaves, cosigned by a quorum ${new Date(proven.cosignedAt).toISOString()}`,
+    `registry  ${proven.registryNumber} key events`,
+    '',
+    table(['replica', 'role', 'term', 'commit', 'applied', 'tree', 'published', 'version'], rows),
+  ].join('\n')
+}
