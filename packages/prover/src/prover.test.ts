@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
+import { execFile } from 'node:child_process'
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { afterAll, describe, expect, it } from 'vitest'
 import { systemRandom } from '@cipherlog/core'
 import { encryptElgamal, generateElgamalKey } from '@cipherlog/crypto/seal'
@@ -125,6 +127,23 @@ describe('proveSealedAmount()', () => {
     expect(codes.filter((code) => code === 'ERR_PROVE_CLOSED').length).toBe(257)
     expect(codes.filter((code) => code === 'ERR_PROVE_BUSY').length).toBe(1)
     await expect(other.proveSealedAmount(witness)).rejects.toMatchObject({ code: 'ERR_PROVE_CLOSED' })
+  })
+
+  it('a process that forgets to close it ends all the same, and has printed nothing', async () => {
+    const script = `
+      import { systemRandom as random } from '@cipherlog/core'
+      import { encryptElgamal, generateElgamalKey } from '@cipherlog/crypto/seal'
+      import { createProver } from '@cipherlog/prover'
+      const { publicKey } = generateElgamalKey(random)
+      const witness = { bits: 16, amount: 5n, publicKey, context: random.bytes(32) }
+      const prover = createProver()
+      const proof = await prover.proveSealedAmount({ ...witness, ...encryptElgamal({ ...witness, random }) })
+      console.log(proof.length)`
+    const run = promisify(execFile)(process.execPath, ['--input-type=module', '-e', script], {
+      cwd: import.meta.dirname,
+      timeout: 25_000,
+    })
+    expect(await run).toEqual({ stdout: '128\n', stderr: '' })
   })
 
   it.each([0, 17, 1.5])('refuses %d threads', (threads) => {

@@ -158,12 +158,9 @@ class SnarkjsProver implements Prover {
       name: 'cipherlog-prover',
       // web-worker, below snarkjs, runs workerData.mod in every thread that it finds itself in.
       workerData: { mod: 'data:,' },
-      // snarkjs prints failed assertions before it throws them: its output is read and dropped.
-      stdout: true,
-      stderr: true,
+      // The process's own options (a script by --eval, a debugger) are not the thread's.
+      execArgv: [],
     })
-    worker.stdout.resume()
-    worker.stderr.resume()
     const thread: Thread = { worker, circuits: new Set(), running: undefined }
     this.#threads.add(thread)
     worker.on('message', (message: ThreadAnswer) => this.#receive(thread, message))

@@ -18,6 +18,10 @@ const publicSignalAt = 76 + 32
 const port = parentPort!
 const artifactsOf = new Map<string, CircuitArtifacts>()
 
+// snarkjs prints a failed assertion before it throws it; who called the prover gets the error. This console is the
+// thread's own, and piping the thread's output instead would keep the process alive while it is idle.
+for (const method of ['log', 'info', 'warn', 'error'] as const) console[method] = () => {}
+
 // First of all, because web-worker, below snarkjs, listens to the same port and would take the first job from us.
 port.on('message', (job: ThreadJob) => void prove(job).then(answer))
 const loaded = loadSnarkjs()

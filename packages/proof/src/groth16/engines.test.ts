@@ -6,7 +6,7 @@ import mcl from 'mcl-wasm'
 import { baseFieldOrder, decodeSignals, proofBytes } from './encoding.ts'
 import { batchWeights, verificationKeyDigest, type BatchItem, type Groth16Engine } from './engine.ts'
 import { loadMclEngine } from './mcl.ts'
-import { nobleEngine } from './noble.ts'
+import { nobleEngine, verifyGroth16Noble } from './noble.ts'
 import { selfTest } from './self-test.ts'
 import { createTrapdoorKey } from './trapdoor.ts'
 
@@ -192,6 +192,18 @@ describe('mcl and noble give the same, right answer', () => {
       { numRuns: 40 },
     )
   })
+})
+
+it('verifyGroth16Noble() takes the public signals one by one, 32 bytes each', () => {
+  const other = createTrapdoorKey(Uint8Array.of(9), 2)
+  const proof = other.prove(concatBytes(...statements.slice(0, 2)), Uint8Array.of(1))
+  expect(verifyGroth16Noble(other.verificationKey, statements.slice(0, 2), proof)).toBe(true)
+  expect(verifyGroth16Noble(other.verificationKey, statements.slice(1, 3), proof)).toBe(false)
+  // The same bytes, cut elsewhere.
+  const bytes = concatBytes(...statements.slice(0, 2))
+  expect(() => verifyGroth16Noble(other.verificationKey, [bytes.slice(0, 31), bytes.slice(31)], proof)).toThrow(
+    DecodeError,
+  )
 })
 
 it('more keys than are kept decoded: an evicted one is decoded again', () => {

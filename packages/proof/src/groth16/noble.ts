@@ -2,7 +2,7 @@
  * Groth16 (https://eprint.iacr.org/2016/260) on noble's BN254: the slow, readable twin of the mcl engine, and
  * the one that runs in a browser. About 24 to 45 ms for one proof, 8 ms each in a batch of 32.
  */
-import { concatBytes } from '@cipherlog/core'
+import { concatBytes, DecodeError } from '@cipherlog/core'
 import { type WeierstrassPoint } from '@noble/curves/abstract/weierstrass.js'
 import { bn254 } from '@noble/curves/bn254.js'
 import {
@@ -64,7 +64,7 @@ export function verifyGroth16Noble(
   proof: Uint8Array,
 ): boolean {
   if (signals.some((signal) => signal.length !== signalBytes)) {
-    throw new RangeError(`a public signal has ${signalBytes} bytes`)
+    throw new DecodeError('ERR_PROOF_STATEMENT', `A public signal has ${signalBytes} bytes, big-endian; pad it.`)
   }
   return verifyGroth16BatchNoble(verificationKey, [{ statement: concatBytes(...signals), proof }])
 }

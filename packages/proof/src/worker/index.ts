@@ -113,7 +113,8 @@ class Pool {
   #start(): Thread {
     // The same file before and after the build strips its types.
     const file = import.meta.url.endsWith('.ts') ? './thread.ts' : './thread.js'
-    const worker = new Worker(new URL(file, import.meta.url), { name: 'cipherlog-proof' })
+    // The process's own options (a script by --eval, a debugger) are not the thread's.
+    const worker = new Worker(new URL(file, import.meta.url), { name: 'cipherlog-proof', execArgv: [] })
     const started = Promise.withResolvers<void>()
     // A failed start is reported by ready(); a later one by run().
     started.promise.catch(() => {})
