@@ -117,7 +117,7 @@ export class Cipherlog {
         ? undefined
         : { replicas, view, clock, deadlineMs: this.proposeMsMax, identity: checkedIdentity(identity) }
     this.#bundles = session === undefined ? undefined : new Bundles(session)
-    const envelopes = new Envelopes({ cluster, keyring, replicas, random })
+    const envelopes = new Envelopes({ cluster, keyring, replicas, view, random })
     this.#reader = new Reader({ cluster, keyring, view, replicas, envelopes })
     this.#writer = new Writer({
       identity,
@@ -148,13 +148,14 @@ export class Cipherlog {
     if (!(registryMaxAgeMs > 0)) throw new RangeError('registryMaxAgeMs is a number of milliseconds above 0')
     if (options.identity !== undefined) checkedIdentity(options.identity)
     const dial = options.dial ?? nodeDial(options.tls ?? { kind: 'pinned' })
-    const replicas = new Replicas({ endpoints, dial, clock, random })
+    const { readMsMax = 15_000 } = options
+    const replicas = new Replicas({ endpoints, dial, clock, random, readMsMax })
     const view = new RegistryView({
       replicas,
       trustPolicy,
       memory: options.memory ?? inMemory(),
       registryMaxAgeMs,
-      waitMsMax: options.readMsMax ?? 15_000,
+      readMsMax,
       clock,
     })
     try {

@@ -19,7 +19,7 @@ import {
 import { keyMissing } from './errors.ts'
 import { type Keyring } from './keyring.ts'
 import { type ActiveVersion } from './namespaces.ts'
-import { type ProvenView } from './registry-view.ts'
+import { type ProvenView, type RegistryView } from './registry-view.ts'
 import { type Replicas } from './replicas.ts'
 import { envelopeCommand } from './seal-command.ts'
 import { type SealedCommand } from './session.ts'
@@ -45,6 +45,7 @@ export interface EnvelopesOptions {
   readonly cluster: Uint8Array
   readonly keyring: Keyring
   readonly replicas: Replicas
+  readonly view: RegistryView
   readonly random: Random
 }
 
@@ -62,17 +63,12 @@ export class Envelopes {
   }
 
   /** The content key of this client for an active version: from the keyring, or a fresh one wrapped to its readers. */
-  forSealing(
-    client: Uint8Array,
-    namespace: NamespaceDefinition,
-    active: ActiveVersion,
-    proven: ProvenView,
-  ): Promise<ContentKey> {
+  forSealing(client: Uint8Array, namespace: NamespaceDefinition, active: ActiveVersion): Promise<ContentKey> {
     const place = placeOf(active.keyset, active.keyEpoch)
     let current = this.#current.get(place)
     if (current === undefined) {
       const known = this.#fromKeyring(client, active)
-      current = known === undefined ? this.#create(client, namespace, active, proven) : Promise.resolve(known)
+      current = known === undefined ? this.#create(client, namespace, active) : Promise.resolve(known)
       this.#current.set(place, current)
       current.catch(() => this.#current.delete(place))
     }
@@ -137,9 +133,9 @@ export class Envelopes {
     client: Uint8Array,
     namespace: NamespaceDefinition,
     { keyset, keyEpoch, version }: ActiveVersion,
-    proven: ProvenView,
   ): Promise<ContentKey> {
-    const { cluster, random } = this.#options
+    const { cluster, random, view } = this.#options
+    const commandNamespace = await envelopeNamespace(client, namespace, view)
     const key = random.bytes(32)
     const fixed = fixedPart(cluster, client, keyset, keyEpoch, key)
     const id = idOf(fixed)
@@ -151,7 +147,7 @@ export class Envelopes {
       list.push({ wrapEpoch: keyEpoch, readerKeyId: readerKey, enc, ciphertext })
     }
     let command: SealedCommand | undefined = envelopeCommand({
-      namespace: envelopeNamespace(client, namespace, proven),
+      namespace: commandNamespace,
       keyset,
       keyEpoch,
       fixed,
@@ -242,13 +238,20 @@ function checkedEnvelope(
   return { envelope: decode(keyEnvelope, fixed, 1024), wraps: decode(wrapsCodec, wraps, wrapsBytesMax) }
 }
 
-/** The namespace itself, or another of its keyset, where the client may write envelopes. */
-function envelopeNamespace(client: Uint8Array, namespace: NamespaceDefinition, proven: ProvenView): string {
-  const { registry, batchRecord } = proven
-  const candidates = [namespace, ...registry.namespaces()].filter(({ keyset }) => equalBytes(keyset, namespace.keyset))
-  const found = candidates.find(
-    ({ name }) => registry.grantFor(client, name, 'envelope', batchRecord.logTime) !== undefined,
-  )
+/**
+ * The namespace itself, or another of its keyset, where the client may write envelopes. A new grant may not be known
+ * yet: the registry is proven anew once.
+ */
+async function envelopeNamespace(
+  client: Uint8Array,
+  namespace: NamespaceDefinition,
+  view: RegistryView,
+): Promise<string> {
+  const find = ({ registry, batchRecord }: ProvenView) =>
+    [namespace, ...registry.namespaces()]
+      .filter(({ keyset }) => equalBytes(keyset, namespace.keyset))
+      .find(({ name }) => registry.grantFor(client, name, 'envelope', batchRecord.logTime) !== undefined)
+  const found = find(view.current) ?? find(await view.refresh())
   if (found !== undefined) return found.name
   throw new PolicyError(
     'ERR_POLICY_GRANT',

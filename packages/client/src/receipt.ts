@@ -47,5 +47,5 @@ export function fetchReceipt(context: ReceiptContext, outcome: CommandOutcome): 
     const { tlogProof } = decode(receiptCodec, bytes, receiptBytesMax)
     await view.accept(connection, parseTlogProof(tlogProof).checkpoint)
     return { ...verified, verdict, bytes, bundle: signed }
-  }, waitMs * 3)
+  })
 }

@@ -59,8 +59,8 @@ export interface RegistryViewOptions {
   readonly memory: ClientMemory
   /** How old a quorum's newest cosignatures may be, milliseconds. */
   readonly registryMaxAgeMs: number
-  /** How long to look for a replica that can prove it. */
-  readonly waitMsMax: number
+  /** How long to wait for a checkpoint that covers a leaf, milliseconds. */
+  readonly readMsMax: number
   readonly clock: Clock
 }
 
@@ -114,15 +114,15 @@ export class RegistryView {
 
   /** A view whose checkpoint covers `leaf`: what was applied there is in its registry. */
   async past(leaf: number): Promise<ProvenView> {
-    const { replicas, clock, waitMsMax } = this.#options
-    const deadline = clock.monotonic() + waitMsMax
+    const { replicas, clock, readMsMax } = this.#options
+    const deadline = clock.monotonic() + readMsMax
     let view = await this.refresh()
     while (view.checkpoint.size <= leaf) {
       if (clock.monotonic() > deadline) {
         throw new CipherlogError('ERR_NOT_PUBLISHED', `No published checkpoint covers leaf ${leaf} yet; try again.`)
       }
       // Asking for a receipt has the batch closed.
-      await replicas.read((connection) => connection.receipt(leaf, receiptWaitMs), waitMsMax)
+      await replicas.read((connection) => connection.receipt(leaf, receiptWaitMs))
       view = await this.refresh()
     }
     return view
@@ -160,9 +160,9 @@ export class RegistryView {
   }
 
   async #refresh(): Promise<ProvenView> {
-    const { replicas, waitMsMax } = this.#options
+    const { replicas } = this.#options
     try {
-      return await replicas.read((connection) => this.#prove(connection), waitMsMax)
+      return await replicas.read((connection) => this.#prove(connection))
     } catch (error) {
       if (error instanceof BehindError && error.details['note'] !== undefined) {
         throw new PolicyError(

@@ -28,6 +28,8 @@ export interface ReplicasOptions {
   readonly dial: Dial
   readonly clock: Clock
   readonly random: Random
+  /** How long a read tries one replica after another, milliseconds. */
+  readonly readMsMax: number
 }
 
 /** A replica that answers truly but from the past: worth waiting for, or asking another one. */
@@ -125,9 +127,9 @@ export class Replicas {
    * is over; what does not verify only until every replica has had its turn.
    * @throws the last error; `ERR_CLOSED` after {@link Replicas.close}.
    */
-  async read<T>(ask: (connection: Connection) => Promise<T>, waitMsMax = 15_000): Promise<T> {
-    const { clock } = this.#options
-    const deadline = clock.monotonic() + waitMsMax
+  async read<T>(ask: (connection: Connection) => Promise<T>): Promise<T> {
+    const { clock, readMsMax } = this.#options
+    const deadline = clock.monotonic() + readMsMax
     let doubted = 0
     for (let attempt = 0; ; attempt++) {
       const address = this.preferred

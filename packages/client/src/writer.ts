@@ -113,7 +113,7 @@ export class Writer {
   async #sealContent({ op, key }: CommandPlace, content: Uint8Array, sealing: Sealing): Promise<Prepared> {
     const { envelopes, random } = this.#options
     const { identity, namespace, active, proven } = sealing
-    const contentKey = await envelopes.forSealing(identity.client, namespace, active, proven)
+    const contentKey = await envelopes.forSealing(identity.client, namespace, active)
     // No await from here until the commands are handed in: nobody may name the envelope before its own command.
     const { keyEpoch } = active
     const head = startHead({ namespace, op, keyEpoch, random, key, envelope: contentKey.envelope })

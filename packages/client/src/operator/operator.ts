@@ -65,10 +65,10 @@ export class Operator {
     this.#signers = options.signers ?? log.keyring.operators(log.cluster)
   }
 
-  /** The bytes of the next key event: what operators sign. Proves the registry anew first. */
+  /** The bytes of the next key event, after the newest that is proven: what operators sign. */
   async build(operation: KeyOperation): Promise<Uint8Array> {
     const { view, clock } = this.#log
-    const { registry, batchRecord } = await view.refresh()
+    const { registry, batchRecord } = await view.fresh()
     const { treeSize, rootHash } = view.history.head!
     return buildKeyEvent({
       after: registry,
@@ -113,6 +113,7 @@ export class Operator {
         const code = error instanceof CipherlogError ? error.code : undefined
         const overtaken = code === 'ERR_REGISTRY_NUMBER' || code === 'ERR_REGISTRY_PREVIOUS'
         if (!overtaken || attempt >= attemptsMax) throw error
+        await this.#log.view.refresh()
       }
     }
   }
