@@ -32,15 +32,28 @@ export interface ProcessCluster {
   close(): Promise<void>
 }
 
-export async function startProcesses(options: { readonly nodes?: number } = {}): Promise<ProcessCluster> {
+export interface ProcessOptions {
+  /** Default 3. */
+  readonly nodes?: number
+  /** Where each node writes down which modules it loads and what its connections carry. */
+  readonly spyFolder?: string
+}
+
+export async function startProcesses(options: ProcessOptions = {}): Promise<ProcessCluster> {
   const parent = await mkdtemp(join(tmpdir(), 'cipherlog-processes-'))
   const directory = join(parent, 'cluster')
   const profile = await createCluster(directory, { name: 'test.example', nodes: options.nodes ?? 3, passphrase })
   const nodes = await listNodes(directory)
   const running = new Map<number, NodeProcess>()
-  for (const process of await startNodes(nodes)) running.set(process.number, process)
+  if (options.spyFolder !== undefined) {
+    process.env['SPY_FOLDER'] = options.spyFolder
+    process.env['NODE_OPTIONS'] = `--import=${import.meta.resolve('@cipherlog/testkit/spy')}`
+  } else {
+    delete process.env['NODE_OPTIONS']
+  }
+  for (const node of await startNodes(nodes)) running.set(node.number, node)
   const stopNodes = async (): Promise<void> => {
-    await Promise.all([...running.values()].map((process) => process.stop()))
+    await Promise.all([...running.values()].map((node) => node.stop()))
     running.clear()
   }
   let log: Cipherlog
@@ -49,6 +62,7 @@ export async function startProcesses(options: { readonly nodes?: number } = {}):
     await registerOwnClient(log)
   } catch (error) {
     await stopNodes()
+    await rm(parent, { recursive: true, force: true })
     throw error
   }
   return {

@@ -80,13 +80,24 @@ export async function searchFolders(
     for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
       if (!entry.isFile()) continue
       const path = join(entry.parentPath, entry.name)
-      const content = await readFile(path)
+      const content = await readIfThere(path)
+      if (content === undefined) continue
       files++
       bytes += content.length
       sightings.push(...searchBytes(content, path, canaries))
     }
   }
   return { sightings, files, bytes }
+}
+
+/** Undefined for a file that a process removed since it was listed. */
+async function readIfThere(path: string): Promise<Buffer | undefined> {
+  try {
+    return await readFile(path)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
 }
 
 /** Looks through a stopped node's database, record by record: what its files hold compressed or split shows here. */
