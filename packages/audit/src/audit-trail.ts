@@ -1,209 +1,150 @@
 /**
- * Audits a whole trail offline, with nothing but the trust policy: checkpoint and cosignatures, policy chain,
- * every tile, every leaf record, every signed byte and body, and a full replay of the log's rules.
+ * Audits a whole trail offline, with nothing but the trust policy: policy chain and cosignatures, every tile, every
+ * record, signed byte and body, and a replay of the log's rules from genesis to the signed root.
+ *
+ * Two passes. The first reads every file and finds what was changed in one of them. The second trusts none of what
+ * the first found: it computes every record from what was signed, and the root it arrives at must be the signed one.
  */
-import { CipherlogError, decode, equalBytes, toHex, utf8ToString } from '@cipherlog/core'
-import { sha256 } from '@cipherlog/crypto/hash'
-import {
-  leafKinds,
-  leafRecord,
-  policyChain as policyChainCodec,
-  signedKeyEvent,
-  keyEvent,
-  type TrustPolicy,
-} from '@cipherlog/format'
-import { bodyPath, bundlePath, parseTilePath } from '@cipherlog/merkle/verify'
+import { toHex } from '@cipherlog/core'
+import { leafKinds, type Seen, type TrustPolicy } from '@cipherlog/format'
+import { type StateMachine } from '@cipherlog/machine'
+import { parseTilePath, tileWidthMax } from '@cipherlog/merkle/verify'
 import { createInlineVerifier, type ProofVerifier } from '@cipherlog/proof'
-import { openPolicyChain, type PolicyView, type VerifiedCheckpoint } from '@cipherlog/registry'
-import { readPack } from './packs.ts'
+import { openTrustedTree, type TrustedTree } from './checkpoints.ts'
+import { checkLeaf, type Tally } from './leaf-check.ts'
+import { PolicyChainCheck } from './policy-chain-check.ts'
+import { replay, type ReplayResult } from './replay.ts'
 import { Remarks, type AuditReport } from './report.ts'
-import { replay, type TrailLeaf } from './replay.ts'
-import { readEntries } from './tiles.ts'
+import { readLeaves } from './trail-leaves.ts'
+import { TrailReader } from './trail-reader.ts'
 import { type TrailSource } from './trail-source.ts'
+import { TreeCheck } from './tree-check.ts'
+
+export interface AuditProgress {
+  /** `files`: tiles, records and digests; `replay`: rules, proofs and sums. */
+  readonly step: 'files' | 'replay'
+  /** Leaves. */
+  readonly done: number
+  readonly total: number
+}
 
 export interface AuditOptions {
   readonly trustPolicy: TrustPolicy
-  /** Default: in this thread, which is slow for many proofs. */
+  /** Default: in this thread, some 10 ms a proof. Stays open. */
   readonly verifier?: ProofVerifier
-  readonly onProgress?: (progress: { readonly step: string; readonly done: number; readonly total: number }) => void
+  /** An application's own state machines, the same modules that its replicas run. */
+  readonly machines?: readonly StateMachine[]
+  /** Checkpoints that the auditor has verified before, of this log: the trail must extend each. */
+  readonly earlier?: readonly Seen[]
+  /** Told after every leaf of each step; `done` reaches `total` if nothing stops the step. */
+  readonly onProgress?: (progress: AuditProgress) => void
 }
 
-const tileWidth = 256
-const topFiles = new Set(['checkpoint', 'policy-chain', 'checkpoint.witnessed'])
-
+/**
+ * Audits a trail. What is wrong with it, however hostile, is in the report.
+ * @throws {@link CipherlogError} `ERR_AUDIT_SOURCE` if the trail cannot be listed; `ERR_PROOF_*` if the verifier fails;
+ * `ERR_INVARIANT` if our own code contradicts itself.
+ */
 export async function auditTrail(source: TrailSource, options: AuditOptions): Promise<AuditReport> {
+  const { trustPolicy, earlier = [], machines = [], onProgress = () => {} } = options
   const remarks = new Remarks()
-  const progress = options.onProgress ?? (() => {})
-  const verifier = options.verifier ?? createInlineVerifier()
-
-  const chainBytes = await source.read('policy-chain')
-  const note = await source.read('checkpoint')
-  if (chainBytes === undefined) remarks.problem('ERR_AUDIT_MISSING', 'policy-chain', 'The policy chain is missing.')
-  if (note === undefined) remarks.problem('ERR_AUDIT_MISSING', 'checkpoint', 'The checkpoint is missing.')
-  const policy = chainBytes && remarks.attempt('policy-chain', () => openPolicyChain(chainBytes, options.trustPolicy))
-  const checkpoint = policy && note && verifyNote(policy, note, 'checkpoint', remarks)
-  if (checkpoint === undefined) return report(options.trustPolicy, undefined, undefined, remarks)
-
-  const { size } = checkpoint
-  progress({ step: 'tree', done: 0, total: size })
-  const entries = await readEntries(source, size, checkpoint.rootHash, remarks)
-  progress({ step: 'tree', done: size, total: size })
-  const leaves = await readLeaves(source, entries, remarks)
-  await checkOtherFiles(source, size, policy!, remarks)
-  checkPolicyChain(chainBytes!, entries, leaves, remarks)
-
-  const result = await replay(leaves, verifier, remarks, (done) => progress({ step: 'replay', done, total: size }))
-  return report(options.trustPolicy, checkpoint, result, remarks)
-}
-
-function verifyNote(
-  policy: PolicyView,
-  note: Uint8Array,
-  where: string,
-  remarks: Remarks,
-): VerifiedCheckpoint | undefined {
-  const checkpoint = remarks.attempt(where, () => policy.verifyCheckpoint(utf8ToString(note)))
-  for (const line of checkpoint?.unknownLines ?? []) {
-    remarks.finding(
-      'unknown signature line',
-      where,
-      `A line by ${line.name} was ignored: its key is not in the policy.`,
-    )
+  const reader = await TrailReader.open(source, remarks)
+  const tally: Tally = { leaves: {}, verdicts: {} }
+  const trusted = await openTrustedTree(reader, trustPolicy, earlier)
+  let replayed: ReplayResult | undefined
+  if (trusted !== undefined) {
+    const total = trusted.checkpoint.size
+    const sound = await checkFiles(reader, trusted, tally, (done) => onProgress({ step: 'files', done, total }))
+    if (sound) {
+      replayed = await replay(reader, trusted, {
+        verifier: options.verifier ?? createInlineVerifier(),
+        machines,
+        onLeaf: (done) => onProgress({ step: 'replay', done, total }),
+      })
+    } else {
+      const message =
+        'Files are damaged, so verdicts and sums were not computed again: mend the trail from another copy.'
+      remarks.finding('not replayed', 'leaf 0', message)
+    }
   }
-  return checkpoint
+  return report(trustPolicy, trusted, tally, replayed, remarks)
 }
 
-/** Joins records with their signed bytes and bodies, checking digests. */
-async function readLeaves(
-  source: TrailSource,
-  entries: readonly (Uint8Array | undefined)[],
-  remarks: Remarks,
-): Promise<(TrailLeaf | undefined)[]> {
-  const leaves: (TrailLeaf | undefined)[] = []
-  for (let n = 0; n * tileWidth < entries.length; n++) {
-    const width = Math.min(tileWidth, entries.length - n * tileWidth)
-    const bundles = await readPackFile(source, bundlePath(n), width, remarks)
-    const bodies = await readPackFile(source, bodyPath(n), width, remarks, true)
-    for (let slot = 0; slot < width; slot++) {
-      const index = n * tileWidth + slot
-      const record = entries[index]
-      const signed = bundles?.[slot]
-      if (record === undefined || signed === undefined) {
-        leaves.push(undefined)
-        continue
+/** The first pass. Returns whether all files fit each other, the signed root aside. */
+async function checkFiles(
+  reader: TrailReader,
+  trusted: TrustedTree,
+  tally: Tally,
+  onLeaf: (done: number) => void,
+): Promise<boolean> {
+  const { remarks } = reader
+  const { size, rootHash } = trusted.checkpoint
+  const tree = new TreeCheck(reader, size, rootHash, trusted.known)
+  const chain = new PolicyChainCheck(trusted, remarks)
+  let sound = true
+  /** Whether every leaf so far could be looked at. */
+  let whole = true
+  for (let index = 0; index * tileWidthMax < size; index++) {
+    const records = await tree.addTile(index)
+    if (records === 'end') {
+      whole = false
+      break
+    }
+    let next = index * tileWidthMax
+    for await (const run of records === undefined ? [] : readLeaves(reader, index, records)) {
+      for (const leaf of run) {
+        const checked = checkLeaf(leaf, tally, remarks)
+        sound &&= checked.sound
+        if (whole) chain.see(leaf.index, checked.kind, leaf.signed)
+        if (leaf.index === size - 1 && checked.kind !== leafKinds.batchRecord) {
+          remarks.problem('ERR_AUDIT_CHECKPOINT', 'checkpoint', `Its last leaf, ${leaf.index}, is no batch record.`)
+        }
+        onLeaf((next = leaf.index + 1))
       }
-      checkDigest(record, signed, index, remarks)
-      leaves.push({ record, signed, body: bodies?.[slot] })
     }
+    whole &&= next === Math.min(size, (index + 1) * tileWidthMax)
   }
-  return leaves
+  if (size === 0) remarks.problem('ERR_AUDIT_CHECKPOINT', 'checkpoint', 'It covers no leaf, not even the genesis.')
+  await tree.finish()
+  chain.finish(size)
+  findBeyond(reader, size)
+  return sound && whole && size > 0 && !tree.damaged
 }
 
-async function readPackFile(
-  source: TrailSource,
-  path: string,
-  width: number,
-  remarks: Remarks,
-  optional = false,
-): Promise<readonly Uint8Array[] | undefined> {
-  const bytes = await source.read(path)
-  if (bytes === undefined) {
-    if (optional) remarks.finding('bodies not available', path, 'The pack of bodies is not in this trail.')
-    else remarks.problem('ERR_AUDIT_MISSING', path, 'The pack is missing.')
-    return undefined
-  }
-  const pack = remarks.attempt(path, () => readPack(bytes, width))
-  if (pack === undefined) return undefined
-  if (pack.slotsBeyond > 0) {
-    remarks.finding('beyond the checkpoint', path, `${pack.slotsBeyond} leaves are not covered by the checkpoint yet.`)
-  }
-  return pack.slots
-}
-
-function checkDigest(record: Uint8Array, signed: Uint8Array, index: number, remarks: Remarks): void {
-  if (record[2] === leafKinds.batchRecord) return
-  const { digest } = remarks.attempt(`leaf ${index}`, () => decode(leafRecord, record)) ?? {}
-  if (digest !== undefined && !equalBytes(digest, sha256(signed))) {
-    remarks.problem(
-      'ERR_AUDIT_DIGEST',
-      `leaf ${index}`,
-      'The signed bytes in the pack do not have the digest in the leaf record.',
-    )
-  }
-}
-
-/** Files that nobody needs for the proof: they are checked where they mean something, and named where they do not. */
-async function checkOtherFiles(source: TrailSource, size: number, policy: PolicyView, remarks: Remarks): Promise<void> {
-  for (const path of await source.list()) {
-    if (topFiles.has(path)) continue
-    let beyond: boolean
-    try {
-      const tile = parseTilePath(path)
-      const leavesPerItem = tile.kind === 'hashes' ? tileWidth ** tile.level : 1
-      beyond = tile.index * tileWidth * leavesPerItem >= size
-    } catch (error) {
-      if (!(error instanceof CipherlogError)) throw error
-      remarks.finding('unknown file', path, 'The file does not belong to a trail and was not looked at.')
-      continue
-    }
-    if (beyond) remarks.finding('beyond the checkpoint', path, 'The file holds leaves that no checkpoint covers yet.')
-  }
-  const witnessed = await source.read('checkpoint.witnessed')
-  if (witnessed !== undefined) verifyNote(policy, witnessed, 'checkpoint.witnessed', remarks)
-}
-
-/** The links of the policy chain must be leaves of this tree, at the places they claim, and none may be left out. */
-function checkPolicyChain(
-  chainBytes: Uint8Array,
-  entries: readonly (Uint8Array | undefined)[],
-  leaves: readonly (TrailLeaf | undefined)[],
-  remarks: Remarks,
-): void {
-  const chain = remarks.attempt('policy-chain', () => decode(policyChainCodec, chainBytes))
-  if (chain === undefined) return
-  const [, links] = chain
-  const claimed = new Map(links.map((link) => [link.leafIndex, link.event]))
-  for (const [leafIndex, event] of claimed) {
-    const leaf = leaves[leafIndex]
-    if (leaf === undefined || !equalBytes(leaf.signed, event)) {
-      remarks.problem(
-        'ERR_AUDIT_POLICY_CHAIN',
-        `leaf ${leafIndex}`,
-        'The policy chain names another event than this leaf.',
-      )
+/** Files of tiles that begin behind the checkpoint. */
+function findBeyond(reader: TrailReader, size: number): void {
+  for (const [path, { widths }] of reader.tiles()) {
+    const tile = parseTilePath(path)
+    const span = tile.kind === 'hashes' ? tileWidthMax ** tile.level : 1
+    // A hash of an upper level is there only once all leaves below it are.
+    if (tile.index * tileWidthMax < Math.floor(size / span)) continue
+    for (const width of widths) {
+      const file = width === tileWidthMax ? path : `${path}.p/${width}`
+      reader.remarks.finding('beyond the checkpoint', file, 'The file holds what no checkpoint covers yet.')
     }
   }
-  entries.forEach((record, index) => {
-    if (record?.[2] !== leafKinds.keyEvent || claimed.has(index)) return
-    const signed = leaves[index]?.signed
-    if (signed === undefined) return
-    const event = remarks.attempt(`leaf ${index}`, () => decode(keyEvent, decode(signedKeyEvent, signed)[0]))
-    if (event?.operation.type === 'cosignerSet') {
-      remarks.problem(
-        'ERR_AUDIT_POLICY_CHAIN',
-        `leaf ${index}`,
-        'The policy chain leaves out this change of cosigners.',
-      )
-    }
-  })
 }
 
 function report(
   trustPolicy: TrustPolicy,
-  checkpoint: VerifiedCheckpoint | undefined,
-  result: Awaited<ReturnType<typeof replay>> | undefined,
+  trusted: TrustedTree | undefined,
+  tally: Tally,
+  replayed: ReplayResult | undefined,
   remarks: Remarks,
 ): AuditReport {
+  const valid = trusted !== undefined && remarks.problemCount === 0
   return {
-    valid: remarks.problems.length === 0 && checkpoint !== undefined,
-    origin: checkpoint?.origin,
+    valid,
+    complete: valid && replayed?.complete === true,
+    origin: trusted?.checkpoint.origin,
     cluster: toHex(trustPolicy.cluster),
-    treeSize: checkpoint?.size ?? 0,
-    rootHash: checkpoint === undefined ? undefined : toHex(checkpoint.rootHash),
-    cosignedAt: checkpoint?.cosignedAtSeconds,
-    leaves: result?.leaves ?? {},
-    verdicts: result?.verdicts ?? {},
-    proofsChecked: result?.proofsChecked ?? 0,
+    treeSize: trusted?.checkpoint.size ?? 0,
+    rootHash: trusted === undefined ? undefined : toHex(trusted.checkpoint.rootHash),
+    cosignedAt: trusted?.checkpoint.cosignedAtSeconds,
+    leaves: tally.leaves,
+    verdicts: tally.verdicts,
+    leavesReplayed: replayed?.leavesReplayed ?? 0,
+    proofsChecked: replayed?.proofsChecked ?? 0,
     problems: remarks.problems,
     findings: remarks.findings,
   }

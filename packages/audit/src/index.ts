@@ -1,4 +1,4 @@
-/** Offline verification of a trail: everything, with no server and no secret. */
-export { auditTrail, type AuditOptions } from './audit-trail.ts'
-export { type AuditRemark, type AuditReport } from './report.ts'
-export { type TrailSource } from './trail-source.ts'
+/** Offline verification of a trail: everything, with no server and no secret. For Node and browsers. */
+export { auditTrail, type AuditOptions, type AuditProgress } from './audit-trail.ts'
+export { type AuditRemark, type AuditReport, type FindingCode } from './report.ts'
+export { trailFiles, type TrailFile, type TrailSource } from './trail-source.ts'

@@ -1,0 +1,142 @@
+/**
+ * One leaf after the other through the ledger: every record, verdict, batch root and state root must come out the
+ * same, byte for byte.
+ *
+ * Of a leaf the replay takes what was signed, and log index and log time, which nothing else determines; all else of
+ * the record is computed and compared.
+ */
+import { decode, emptyBytes, equalBytes } from '@cipherlog/core'
+import { loadBfvEvaluator } from '@cipherlog/crypto/evaluate/bfv'
+import { batchRecord, leafKinds, leafRecord, suites } from '@cipherlog/format'
+import {
+  createMemoryState,
+  Ledger,
+  type CellEvaluator,
+  type EntryPlace,
+  type Leaf,
+  type LedgerOptions,
+  type StateMachine,
+} from '@cipherlog/machine'
+import { leafHash } from '@cipherlog/merkle/verify'
+import { type ProofVerifier } from '@cipherlog/proof'
+import { describeDifference } from './difference.ts'
+import { announcedBodyBytes, kindOf } from './leaf-check.ts'
+import { byTheRules, LeafProblem } from './leaf-problem.ts'
+import { verifyAhead } from './proofs-ahead.ts'
+import { placeOf } from './replay-place.ts'
+import { rootOfBatch } from './root-of-batch.ts'
+import { type TrailLeaf } from './trail-leaves.ts'
+import { WithoutBodies } from './without-bodies.ts'
+
+/** Adds vectors in this thread. */
+const evaluator: CellEvaluator = {
+  async add(suite, sum, contributions) {
+    if (suite === suites.hpkeXwing || suite === suites.elgamalBjj)
+      throw new RangeError(`suite ${suite} takes no evaluator`)
+    const bfv = await loadBfvEvaluator(suite)
+    let total = sum
+    for (const contribution of contributions) total = bfv.add(total, contribution)
+    return total!
+  },
+}
+
+export class Replay {
+  readonly #cluster: Uint8Array
+  readonly #options: LedgerOptions
+  readonly #verifier: ProofVerifier
+  #ledger: Ledger | undefined
+  /** Leaves that the ledger made and the trail must show next. */
+  #made: Leaf[] = []
+  /** Leaf hashes since the last batch record. */
+  #batch: Uint8Array[] = []
+  #rootHash: Uint8Array | undefined
+  leavesReplayed = 0
+  proofsChecked = 0
+
+  /** @param verifier - with a memory, so that looking ahead helps. */
+  constructor(cluster: Uint8Array, machines: readonly StateMachine[], verifier: ProofVerifier) {
+    this.#cluster = cluster
+    this.#options = { evaluator, rootOfBatch, machines }
+    this.#verifier = verifier
+  }
+
+  /** Root of the tree up to the last batch record. */
+  get rootHash(): Uint8Array | undefined {
+    return this.#rootHash
+  }
+
+  /** Verifies the proofs of coming leaves together: five times as fast as one by one. */
+  async lookAhead(leaves: readonly TrailLeaf[]): Promise<void> {
+    if (this.#ledger !== undefined) await verifyAhead(this.#ledger.registry, leaves, this.#verifier)
+  }
+
+  /** Whether this leaf cannot be replayed, because its bodies are not in the trail. @throws {@link LeafProblem}. */
+  async lacksBodyOf({ record, signed, body }: TrailLeaf): Promise<boolean> {
+    if (this.#ledger === undefined || body !== undefined || kindOf(record) !== leafKinds.commandBundle) return false
+    return (await byTheRules(() => announcedBodyBytes(signed))) > 0
+  }
+
+  /** Goes on without bodies; this replay ends. */
+  withoutBodies(): WithoutBodies {
+    return new WithoutBodies(this.#ledger!, this.#batch)
+  }
+
+  /** Replays the next leaf. @throws {@link LeafProblem}; errors of the verifier, which are no fault of the trail. */
+  async step(leaf: TrailLeaf): Promise<void> {
+    if (this.#made.length === 0) this.#made.push(...(await this.#make(leaf)))
+    const expected = this.#made.shift()!
+    if (!equalBytes(expected.record, leaf.record)) {
+      throw new LeafProblem(describeDifference(expected.record, leaf.record))
+    }
+    if (!equalBytes(expected.signed, leaf.signed)) {
+      throw new LeafProblem('The pack holds other signed bytes than this leaf is about.')
+    }
+    if (expected.kind === leafKinds.batchRecord) this.#batch = []
+    else this.#batch.push(leafHash(leaf.record))
+    this.leavesReplayed++
+  }
+
+  /** The leaves that this one gives rise to, itself first. */
+  async #make(leaf: TrailLeaf): Promise<Leaf[]> {
+    const ledger = this.#ledger
+    if (ledger === undefined) return this.#start(leaf)
+    if (kindOf(leaf.record) === leafKinds.batchRecord) {
+      const place = await byTheRules(() => placeOf(ledger, decode(batchRecord, leaf.record)))
+      return [await this.#close(ledger, place)]
+    }
+    const { kind, place } = await byTheRules(() => {
+      const record = decode(leafRecord, leaf.record)
+      return { kind: record.kind, place: placeOf(ledger, record) }
+    })
+    const plan = await byTheRules(() => {
+      const { signed, body = emptyBytes } = leaf
+      const plan = ledger.plan({ kind, signed, body, wrapsIncluded: false }, place)
+      if (plan.outcome === 'refused') throw plan.error
+      if (plan.outcome === 'duplicate') throw new LeafProblem(`The leaf repeats leaf ${plan.answer.leaf}.`)
+      return plan
+    })
+    const proofsGood = await this.#verifier.verify(plan.proofs)
+    this.proofsChecked += plan.proofs.length
+    const made = [ledger.apply(kind, plan, proofsGood, place)]
+    // A full batch is closed by rule, in the same step.
+    if (ledger.batchDue) made.push(await this.#close(ledger, place))
+    return made
+  }
+
+  async #start({ signed }: TrailLeaf): Promise<Leaf[]> {
+    const { ledger, leaf, closed } = await byTheRules(() => Ledger.create(createMemoryState(), signed, this.#options))
+    if (!equalBytes(ledger.registry.cluster, this.#cluster)) {
+      throw new LeafProblem('This is the genesis of another cluster.', 'ERR_AUDIT_GENESIS')
+    }
+    this.#ledger = ledger
+    this.#rootHash = closed.rootHash
+    return [leaf, closed.leaf]
+  }
+
+  async #close(ledger: Ledger, place: EntryPlace): Promise<Leaf> {
+    const closed = await ledger.close(place)
+    if (closed === undefined) throw new LeafProblem('The batch record closes a batch without leaves.')
+    this.#rootHash = closed.rootHash
+    return closed.leaf
+  }
+}
