@@ -35,18 +35,26 @@ export interface ReplicatorStatus extends Leadership {
 }
 
 export interface Replicator {
+  /**
+   * Never rejects, and always settles: at the latest when the replicator stops. Whoever awaits `committed` directly
+   * learns it before {@link Replicator.committed} hands out that entry.
+   */
   propose(kind: number, payload: Uint8Array): Promise<ProposeOutcome>
   /**
-   * Committed entries from `from` on, in order without gaps, at least one, about `bytesMax` at most; waits for the
-   * first. Committed means: on a quorum and durable here.
+   * Committed entries from `from` on, in order without gaps, about `bytesMax` at most; waits for the first. None: the
+   * replicator has stopped. Committed means: on a quorum and durable here.
    */
   committed(from: number, bytesMax: number): Promise<readonly CommittedEntry[]>
   /** The pipeline has applied everything up to `index`. */
   appliedUpTo(index: number): void
-  /** Position that a linearizable read must have applied. @throws NotLeaderError */
+  /**
+   * Position that a linearizable read must have applied: at least everything acknowledged before the call.
+   * @throws NotLeaderError; CipherlogError `ERR_UNAVAILABLE` if no quorum answers, `ERR_BUSY` if too many wait.
+   */
   readBarrier(): Promise<number>
   /** First position of this leadership: once applied, the leader's state is current. Undefined: not leading. */
   leadingSince(): number | undefined
   status(): ReplicatorStatus
+  /** Called after each change of role, leader or term; calls out of it are allowed. */
   onLeadershipChange(listener: (leadership: Leadership) => void): void
 }

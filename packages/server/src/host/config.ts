@@ -73,7 +73,6 @@ const schema = z.strictObject({
       tick_ms: count(1, 10_000).default(100),
       heartbeat_ticks: count(1, 1000).default(1),
       election_ticks: count(2, 1000).default(10),
-      batch_interval_ms: count(1, 60_000).optional(),
       idle_mark_ms: count(10, 60_000).default(1000),
       proof_threads: count(0, 64).default(1),
       unapplied_cost_ms_max: count(1, 60_000).default(200),
@@ -106,8 +105,6 @@ export interface NodeConfig {
     readonly tickMs: number
     readonly heartbeatTicks: number
     readonly electionTicks: number
-    /** Undefined: as the genesis says. */
-    readonly batchIntervalMs: number | undefined
     readonly idleMarkMs: number
     /** 0: no proof is checked ahead in a worker. */
     readonly proofThreads: number
@@ -150,7 +147,6 @@ export const configKeys: readonly ConfigKey[] = [
   key('tuning.tick_ms', 'integer', '<ms>', 'length of a Raft tick'),
   key('tuning.heartbeat_ticks', 'integer', '<n>', 'ticks between heartbeats of a leader'),
   key('tuning.election_ticks', 'integer', '<n>', 'ticks without a leader before a follower campaigns'),
-  key('tuning.batch_interval_ms', 'integer', '<ms>', 'least time between batches closed for a receipt'),
   key('tuning.idle_mark_ms', 'integer', '<ms>', 'time after which new leaves are closed without a receipt'),
   key('tuning.proof_threads', 'integer', '<n>', 'worker threads that check proofs'),
   key(
@@ -338,7 +334,6 @@ function toNodeConfig(data: z.infer<typeof schema>): NodeConfig {
       tickMs: tuning.tick_ms,
       heartbeatTicks: tuning.heartbeat_ticks,
       electionTicks: tuning.election_ticks,
-      batchIntervalMs: tuning.batch_interval_ms,
       idleMarkMs: tuning.idle_mark_ms,
       proofThreads: tuning.proof_threads,
       unappliedCostMsMax: tuning.unapplied_cost_ms_max,

@@ -1,5 +1,5 @@
 /** A replica's own keys: made before genesis, kept in a file that only its user can read. */
-import { chmod, readFile, writeFile } from 'node:fs/promises'
+import { open, readFile } from 'node:fs/promises'
 import { CipherlogError, decode, encode, systemRandom, writeU32, type Random } from '@cipherlog/core'
 import { publicKeyOf } from '@cipherlog/crypto/signature'
 import { nodeKeys, type CosignerMember, type NodeKeys } from '@cipherlog/format'
@@ -29,11 +29,16 @@ export function cosignerMemberOf(keys: NodeKeys): CosignerMember {
   }
 }
 
-/** Writes keys to a new file, mode 0600. @throws CipherlogError `ERR_KEYS_FILE` if it is there already. */
+/** Writes keys to a new file, mode 0600, durably. @throws CipherlogError `ERR_KEYS_FILE` if it is there already. */
 export async function writeNodeKeys(file: string, keys: NodeKeys): Promise<void> {
   try {
-    await writeFile(file, encode(nodeKeys, keys), { flag: 'wx', mode: 0o600 })
-    await chmod(file, 0o600)
+    const handle = await open(file, 'wx', 0o600)
+    try {
+      await handle.writeFile(encode(nodeKeys, keys))
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
   } catch (cause) {
     throw new CipherlogError('ERR_KEYS_FILE', `Cannot write the keys to ${file}; choose a path where no file is.`, {
       cause,
@@ -51,5 +56,5 @@ export async function readNodeKeys(file: string): Promise<NodeKeys> {
       cause,
     })
   }
-  return decode(nodeKeys, bytes, 1024)
+  return decode(nodeKeys, new Uint8Array(bytes), 1024)
 }

@@ -4,33 +4,36 @@
  */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { CipherlogError, decode, equalBytes, fromHex, systemClock, toHex } from '@cipherlog/core'
-import { policyChain, verdictName, verdicts, type NodeKeys } from '@cipherlog/format'
-import { Ledger, type ClosedBatch, type Leaf, type LedgerOptions } from '@cipherlog/machine'
+import { CipherlogError, decode, equalBytes, fromHex, InvariantViolation, systemClock, toHex } from '@cipherlog/core'
+import { policyChain, verdictName, verdicts, type CosignerMember, type NodeKeys } from '@cipherlog/format'
+import { splitPayloads } from '@cipherlog/format/peer-frame'
+import { Ledger, type ClosedBatch, type Leaf, type LedgerOptions, type StateMachine } from '@cipherlog/machine'
 import { rootOfBatch } from '@cipherlog/merkle/batch'
-import { parseCheckpoint, parseNote } from '@cipherlog/merkle/verify'
 import { cachedVerifier, type ProofVerifier } from '@cipherlog/proof'
 import { createWorkerVerifier } from '@cipherlog/proof/worker'
 import { openGenesis } from '@cipherlog/registry'
 import {
-  createFileTrail,
   createFileWal,
   createLevelStateStore,
   openDataDirectory,
+  openFileTrail,
   type StateStore,
   type TrailStore,
 } from '@cipherlog/storage'
 import { type admit } from '../pipeline/admission.ts'
 import { crossCheckTree } from '../pipeline/cross-check.ts'
+import { type CosigningMessage } from '../pipeline/publisher.ts'
 import { RaftReplicator } from '../pipeline/raft-replicator.ts'
-import { Replica, type Resumed } from '../pipeline/replica.ts'
+import { Replica, type ReplicaObserver, type Resumed } from '../pipeline/replica.ts'
+import { type Leadership } from '../replicator.ts'
 import { type NodeConfig } from './config.ts'
-import { createHttpServer } from './http.ts'
-import { readNodeKeys } from './keys.ts'
+import { createApiServer } from './http.ts'
+import { cosignerMemberOf, readNodeKeys } from './keys.ts'
 import { createLogger, type NodeLogger } from './logging.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
 import { toPeerHeader, toRaftMessage } from './peer-messages.ts'
-import { createPeerTransport, type PeerMember } from './peers.ts'
+import { createPeerTransport, type PeerMember, type PeerMessageHeader } from './peers.ts'
+import { browserTlsIdentity, pinnedTlsIdentity, type TlsIdentity } from './tls.ts'
 import { openSignedHead } from './signed-head.ts'
 import { createThreadedEvaluator } from './vector-evaluator.ts'
 
@@ -39,13 +42,17 @@ export const nodeVersion = '0.1.0'
 /** Verified proofs remembered between admission and apply. */
 const verifiedProofsMax = 4096
 const pendingProposalsMax = 4096
+/** Leaf 0 and its batch record: all that is signed before the log has an entry. */
+const genesisTreeSize = 2
 
 export interface NodeOptions {
   readonly logger?: NodeLogger
-  /** Called once if the node had to stop by itself. */
+  /** Called once if the node had to stop by itself; it has halted then, and closes. */
   readonly onFatal?: (error: unknown) => void
   /** Collects process metrics too; off where several nodes share a process. */
   readonly processMetrics?: boolean
+  /** An application's own state machines; the same on every replica and in every audit. */
+  readonly machines?: readonly StateMachine[]
   /** Replaces what a leader checks before it appends, to show what replicas do about a faulty one. */
   readonly admit?: typeof admit
 }
@@ -59,6 +66,11 @@ export interface RunningNode {
   stop(): Promise<void>
 }
 
+/**
+ * Opens the data directory and starts the replica in this process.
+ * @throws CipherlogError `ERR_GENESIS_FILE`, `ERR_KEYS_FILE`, `ERR_NOT_A_MEMBER`, `ERR_DATA_DIR_*`, `ERR_WAL_*`,
+ * `ERR_TRAIL_*`, `ERR_SIGNED_HEAD`, `ERR_LISTEN_*`, `ERR_RULES_*`; InvariantViolation if the disk contradicts itself.
+ */
 export async function startNode(config: NodeConfig, options: NodeOptions = {}): Promise<RunningNode> {
   const logger = options.logger ?? createLogger({ ...config.log })
   const metrics = createMetrics({ process: options.processMetrics ?? false })
@@ -66,28 +78,24 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
   const signedGenesis = await readGenesis(config.genesisFile)
   const { cluster, genesis } = openGenesis(signedGenesis)
   const selfId = toHex(keys.peerId)
-  if (!genesis.cosigners.members.some((member) => equalBytes(member.peerId, keys.peerId))) {
-    throw new CipherlogError(
-      'ERR_NOT_A_MEMBER',
-      `Replica ${selfId} is not listed in the genesis; use the keys that the genesis was made with.`,
-    )
-  }
+  checkMember(keys, genesis.cosigners.members)
 
   const closing: (() => Promise<void>)[] = []
-  const stopAll = async (): Promise<void> => {
-    for (const close of closing.splice(0).reverse()) await close()
+  let closed: Promise<void> | undefined
+  const stopAll = (): Promise<void> => {
+    closed ??= (async () => {
+      for (let close = closing.pop(); close !== undefined; close = closing.pop()) await close()
+    })()
+    return closed
   }
   try {
-    const identity = { cluster, peerId: keys.peerId }
-    const directory = await openDataDirectory(config.dataDir, identity)
+    const directory = await openDataDirectory(config.dataDir, { cluster, peerId: keys.peerId })
     closing.push(() => directory.close())
-    const wal = await createFileWal(join(config.dataDir, 'wal'), { identity })
+    const wal = await createFileWal(directory.wal, { identity: { cluster, peerId: keys.peerId } })
     closing.push(() => wal.close())
     const walContents = await wal.open()
-    const state = await createLevelStateStore(join(config.dataDir, 'state'))
+    const state = await createLevelStateStore(directory.state)
     closing.push(() => state.close())
-    const trail = await createFileTrail(join(config.dataDir, 'trail'))
-    closing.push(() => trail.close())
     const evaluator = createThreadedEvaluator()
     closing.push(() => evaluator.close())
     const verifier = cachedVerifier(
@@ -96,19 +104,32 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
     )
     closing.push(() => verifier.close())
 
-    const { ledger, created } = await openLedger(state, signedGenesis, cluster, { evaluator, rootOfBatch })
-    await trail.open(created === undefined ? ledger.treeSize : 0)
+    const machines = options.machines ?? []
+    const { ledger, created } = await openLedger(state, signedGenesis, cluster, { evaluator, rootOfBatch, machines })
+    const trail = await openFileTrail(directory.trail, created === undefined ? ledger.treeSize : 0)
+    closing.push(() => trail.close())
     const log = walContents.group(ledger.group)
+    const walIsEmpty = log.hardState === undefined && log.refs.length === 0
+    const signedHead = await openSignedHead(join(config.dataDir, 'signed-head'), {
+      isNew: walIsEmpty && created !== undefined,
+    })
+    checkWal(walIsEmpty, signedHead.read()?.size ?? 0)
 
-    let stopped = false
+    const faults: unknown[] = []
+    let stopping = false
+    let replica: Replica | undefined = undefined
     const fatal = (error: unknown): void => {
-      if (stopped) return
-      stopped = true
+      // What fails while everything is being closed fails because of that.
+      if (faults.length > 0 || stopping) return
+      faults.push(error)
       logger.error({ err: error }, 'the node stops: keep its disk and read the error')
+      replica?.halt()
+      replicator.stop()
+      stopAll().catch((cause: unknown) => logger.error({ err: cause }, 'the stopped node could not close its files'))
       options.onFatal?.(error)
     }
 
-    const replicator = new RaftReplicator({
+    const replicator: RaftReplicator = new RaftReplicator({
       config: {
         id: selfId,
         voters: genesis.cosigners.members.map((member) => toHex(member.peerId)),
@@ -136,33 +157,50 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
       clock: systemClock,
       logger,
       send: (to, message, payloads) => void transport.send(to, toPeerHeader(message, ledger.group), payloads),
+      onAppended: (bytes, durationMs) => {
+        metrics.walWriteBytes.inc(bytes)
+        metrics.stageDuration.observe({ stage: 'appended' }, durationMs / 1000)
+      },
       onFatal: fatal,
     })
+    replicator.onLeadershipChange(leadershipObserver(metrics, logger))
 
+    const onFrame = (from: string, header: PeerMessageHeader, bodies: Uint8Array): void => {
+      if (header.type === 'cosignatures') {
+        running.peerSignatures(fromHex(from), header)
+      } else if (header.type === 'cosignatureRequest') {
+        running.peerRequest(fromHex(from), header.size)
+      } else {
+        const message = toRaftMessage(header, from, selfId)
+        if (message === undefined) return
+        replicator.receive(message, header.type === 'append' ? splitPayloads(header.entries, bodies) : [])
+      }
+    }
     const transport = createPeerTransport({
       self: { peerId: selfId, tlsSeed: keys.tls },
       cluster,
       members: () => peerMembers(ledger, config),
       listen: config.listen.peers,
       onFrame: (from, header, bodies) => {
-        if (header.type === 'cosignatures') {
-          replica.peerSignatures(fromHex(from), header)
-        } else if (header.type === 'cosignatureRequest') {
-          replica.peerConnected()
-        } else {
-          const message = toRaftMessage(header, from, selfId)
-          if (message !== undefined) replicator.receive(message, splitPayloads(message, bodies))
+        try {
+          onFrame(from, header, bodies)
+        } catch (error) {
+          // The transport would take it for the peer's fault and close its connection.
+          if (error instanceof InvariantViolation) fatal(error)
+          else throw error
         }
       },
       onStateChange: (peer, connected) => {
-        if (connected) replica.peerConnected()
+        if (connected) running.peerConnected()
         else replicator.unreachable(peer)
       },
       logger,
       metrics,
     })
+    const header = (message: CosigningMessage): PeerMessageHeader => ({ ...message, group: ledger.group })
 
-    const replica: Replica = new Replica(
+    let url = ''
+    const running = new Replica(
       {
         ledger,
         keys,
@@ -171,67 +209,61 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
         trail,
         state,
         logger,
-        observer: {
-          refused: (code) => metrics.proposalsRefused.inc({ code }),
-          applied: ({ verdicts: all, durationMs }) => {
-            metrics.proposalsCommitted.inc()
-            metrics.applyDuration.observe(durationMs / 1000)
-            for (const verdict of all) {
-              if (verdict === verdicts.applied) metrics.proposalsApplied.inc()
-              else metrics.proposalsRejected.inc({ verdict: verdictName(verdict) })
-            }
-          },
-          treeSize: (size) => metrics.treeSize.set(size),
-          published: (size) => metrics.publishedSize.set(size),
-        },
-        signedHead: await openSignedHead(join(config.dataDir, 'signed-head')),
+        observer: replicaObserver(metrics),
+        signedHead,
         crossCheck: crossCheckTree,
-        broadcast: (lines) => {
-          for (const { peerId } of peerMembers(ledger, config)) {
-            transport.send(peerId, { type: 'cosignatures', group: ledger.group, ...lines })
-          }
+        broadcast: (message) => {
+          for (const { peerId } of peerMembers(ledger, config)) transport.send(peerId, header(message))
         },
+        send: (to, message) => void transport.send(toHex(to), header(message)),
+        onMembersChanged: () => transport.membersChanged(),
         onFatal: fatal,
-        batchIntervalMs: config.tuning.batchIntervalMs ?? genesis.limits.batchIntervalMs,
+        batchIntervalMs: genesis.limits.batchIntervalMs,
         idleMarkMs: config.tuning.idleMarkMs,
         pendingProposalsMax,
+        unappliedCostMsMax: config.tuning.unappliedCostMsMax,
+        machines,
         admit: options.admit,
         peerAddresses: () => [
-          { peerId: selfId, api: apiUrl(), connected: true },
+          { peerId: selfId, api: url, connected: true },
           ...config.peers.map(({ id, api }) => ({ peerId: id, api, connected: transport.connected(id) })),
         ],
         version: nodeVersion,
       },
       await resumed(trail),
     )
-    let url = ''
-    const apiUrl = (): string => url
+    replica = running
+    if (created !== undefined) running.begin(created.leaf, created.closed)
+    else await running.resume()
 
-    replicator.onLeadershipChange(({ role, leaderId, term }) => {
-      metrics.hasLeader.set(leaderId === undefined ? 0 : 1)
-      metrics.isLeader.set(role === 'leader' ? 1 : 0)
-      metrics.leaderChangesSeen.inc()
-      logger.info({ role, leaderId, term }, 'leadership')
-    })
-    if (created !== undefined) replica.begin(created.leaf, created.closed)
-    else replica.resume(ledger.newestBatch(await trail.readEntry(ledger.treeSize - 1)))
-
-    const http = await createHttpServer({ api: replica, config, keys, logger, metrics })
-    closing.push(() => http.close())
-    url = http.url
     await transport.start()
     closing.push(() => transport.close())
     const ticks = setInterval(() => replicator.tick(), config.tuning.tickMs)
-    const running = replica.run().catch(fatal)
+    void running.run()
     closing.push(async () => {
       clearInterval(ticks)
-      stopped = true
-      await replica.stop()
+      stopping = true
       replicator.stop()
-      await running
+      await running.stop()
     })
+    const http = createApiServer({
+      node: running,
+      metrics,
+      listen: config.listen.api,
+      tls: await apiIdentities(config, keys),
+      logger,
+    })
+    const bound = await http.start()
+    // Closed first, so that requests under way still get their answers.
+    closing.push(() => http.close())
+    url = `https://${bound.host.includes(':') ? `[${bound.host}]` : bound.host}:${bound.port}`
+    if (faults.length > 0) {
+      // It closed what there was at that time; the rest is closed below.
+      closed = undefined
+      throw faults[0]
+    }
     logger.info({ api: url, peerId: selfId, origin: ledger.origin, treeSize: ledger.treeSize }, 'the node is up')
-    return { apiUrl: url, peerId: selfId, replica, metrics, stop: stopAll }
+    return { apiUrl: url, peerId: selfId, replica: running, metrics, stop: stopAll }
   } catch (error) {
     await stopAll()
     throw error
@@ -246,6 +278,31 @@ async function readGenesis(file: string): Promise<Uint8Array> {
       cause,
     })
   }
+}
+
+/** @throws CipherlogError `ERR_NOT_A_MEMBER` unless the genesis lists this replica with exactly these keys. */
+function checkMember(keys: NodeKeys, members: readonly CosignerMember[]): void {
+  const own = cosignerMemberOf(keys)
+  const listed = members.find((member) => equalBytes(member.peerId, keys.peerId))
+  const kinds = ['tlsKey', 'logKey', 'cosignerKey', 'answerKey'] as const
+  if (listed !== undefined && kinds.every((kind) => equalBytes(listed[kind], own[kind]))) return
+  throw new CipherlogError(
+    'ERR_NOT_A_MEMBER',
+    `Replica ${toHex(keys.peerId)} is not listed in the genesis with these keys; use those that the genesis was made with.`,
+  )
+}
+
+/**
+ * A voter that lost its log could vote twice in a term and forget what it acknowledged: its peer id is spent.
+ * @throws CipherlogError `ERR_WAL_LOST`
+ */
+function checkWal(isEmpty: boolean, signedSize: number): void {
+  if (!isEmpty || signedSize <= genesisTreeSize) return
+  throw new CipherlogError(
+    'ERR_WAL_LOST',
+    `This replica signed a tree of ${signedSize} leaves, but its log is empty; replace it by one with new keys.`,
+    { details: { signedSize } },
+  )
 }
 
 /** The ledger of the state store, or a fresh one from the genesis. */
@@ -269,26 +326,49 @@ async function openLedger(
   return { ledger: opened, created: undefined }
 }
 
-/** Replicas of the newest cosigner set that this node knows an address for. */
-function peerMembers(ledger: Ledger, config: NodeConfig): PeerMember[] {
-  const { members } = ledger.registry.cosignerSets.at(-1)!.set
+/**
+ * Replicas that this node talks to, as far as it knows their addresses: those of the newest cosigner set, of the one
+ * before, whose signatures the transition needs, and the voters, which are those of the genesis.
+ */
+function peerMembers({ registry }: Ledger, config: NodeConfig): PeerMember[] {
+  const { cosignerSets, genesis } = registry
+  const sets = [...cosignerSets.slice(-2).reverse(), { set: genesis.cosigners }]
   return config.peers.flatMap(({ id, address }) => {
-    const member = members.find((candidate) => toHex(candidate.peerId) === id)
+    const member = sets.flatMap(({ set }) => set.members).find((candidate) => toHex(candidate.peerId) === id)
     return member === undefined ? [] : [{ peerId: id, tlsKey: member.tlsKey, address }]
   })
 }
 
-/** Payloads of an append's entries, cut by the lengths its refs state; the transport has checked their sum. */
-function splitPayloads(
-  message: { readonly type: string; readonly entries?: readonly { readonly bytes: number }[] },
-  bodies: Uint8Array,
-): Uint8Array[] {
-  let at = 0
-  return (message.entries ?? []).map(({ bytes }) => {
-    const payload = bodies.subarray(at, at + bytes)
-    at += bytes
-    return payload
-  })
+/** Like etcd, counts a change when a leader becomes known who is not the last one known. */
+function leadershipObserver(metrics: Metrics, logger: NodeLogger): (leadership: Leadership) => void {
+  let known: string | undefined
+  return ({ role, leaderId, term }) => {
+    metrics.hasLeader.set(leaderId === undefined ? 0 : 1)
+    metrics.isLeader.set(role === 'leader' ? 1 : 0)
+    if (leaderId !== undefined && leaderId !== known) {
+      known = leaderId
+      metrics.leaderChangesSeen.inc()
+    }
+    logger.info({ role, leaderId, term }, 'leadership')
+  }
+}
+
+function replicaObserver(metrics: Metrics): ReplicaObserver {
+  return {
+    refused: (code) => metrics.proposalsRefused.inc({ code }),
+    applied: ({ verdicts: all, durationMs }) => {
+      metrics.proposalsCommitted.inc()
+      metrics.applyDuration.observe(durationMs / 1000)
+      for (const verdict of all) {
+        if (verdict === verdicts.applied) metrics.proposalsApplied.inc()
+        else metrics.proposalsRejected.inc({ verdict: verdictName(verdict) })
+      }
+    },
+    pending: (count) => metrics.proposalsPending.set(count),
+    stage: (stage, durationMs) => metrics.stageDuration.observe({ stage }, durationMs / 1000),
+    treeSize: (size) => metrics.treeSize.set(size),
+    published: (size) => metrics.publishedSize.set(size),
+  }
 }
 
 function countingVerifier(verifier: ProofVerifier, metrics: Metrics): ProofVerifier {
@@ -302,21 +382,23 @@ function countingVerifier(verifier: ProofVerifier, metrics: Metrics): ProofVerif
   }
 }
 
-/** What the trail on disk says was published. */
-async function resumed(trail: TrailStore): Promise<Resumed> {
-  const note = await trail.checkpoint()
-  const chain = await trail.policyChain()
-  return {
-    publishedSize: note === undefined ? 0 : parseCheckpoint(parseNote(note).text).size,
-    transitions:
-      chain === undefined
-        ? []
-        : decode(policyChain, chain)[1].flatMap(({ transitionCheckpoint }): [number, string][] =>
-            transitionCheckpoint === undefined
-              ? []
-              : [[parseCheckpoint(parseNote(transitionCheckpoint).text).size, transitionCheckpoint]],
-          ),
+/** The operator's certificate if there is one, else the replica's own: one for pinning clients, one for browsers. */
+async function apiIdentities(config: NodeConfig, keys: NodeKeys): Promise<TlsIdentity[]> {
+  if (config.tls !== undefined) {
+    const { certFile, keyFile } = config.tls
+    return [{ certificate: await readFile(certFile, 'utf8'), privateKey: await readFile(keyFile, 'utf8') }]
   }
+  const hosts = [...new Set([config.listen.api.host, 'localhost'])]
+  return [pinnedTlsIdentity(keys.tls, `cipherlog-api-${toHex(keys.peerId)}`), browserTlsIdentity(hosts)]
 }
 
-export type { NodeKeys }
+/** What the trail on disk says was published. */
+async function resumed(trail: TrailStore): Promise<Resumed> {
+  const file = await trail.file('policy-chain')
+  const chain = await file?.read(0, file.size)
+  const links = chain === undefined ? [] : decode(policyChain, chain)[1]
+  return {
+    checkpoint: trail.checkpoint(),
+    transitions: links.flatMap(({ transitionCheckpoint: note }) => (note === undefined ? [] : [note])),
+  }
+}

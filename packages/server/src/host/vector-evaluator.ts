@@ -15,21 +15,23 @@ export interface ThreadedEvaluator extends CellEvaluator {
 export function createThreadedEvaluator(): ThreadedEvaluator {
   let worker: Worker | undefined
   let closed = false
+  let failure: CipherlogError | undefined
   const waiting: { resolve: (sum: Uint8Array) => void; reject: (error: Error) => void }[] = []
 
   const fail = (cause: unknown): void => {
-    const error = new CipherlogError(
+    failure ??= new CipherlogError(
       'ERR_EVALUATOR',
       'Adding ciphertexts failed; this is no verdict, the node must stop.',
       { cause },
     )
-    for (const { reject } of waiting.splice(0)) reject(error)
+    for (const { reject } of waiting.splice(0)) reject(failure)
   }
   const start = (): Worker => {
     const file = import.meta.url.endsWith('.ts') ? './vector-evaluator-thread.ts' : './vector-evaluator-thread.js'
     const started = new Worker(new URL(file, import.meta.url), { name: 'cipherlog-evaluator' })
     started.on('message', (answer: EvaluatorAnswer) => {
-      if (answer.type === 'sum') waiting.shift()?.resolve(answer.sum)
+      if (failure !== undefined) return
+      if (answer.type === 'sum') waiting.shift()!.resolve(answer.sum)
       else fail(new Error(answer.message))
     })
     started.on('error', fail)
@@ -41,6 +43,8 @@ export function createThreadedEvaluator(): ThreadedEvaluator {
 
   return {
     add(suite, sum, contributions) {
+      if (closed) fail(new Error('the evaluator was closed'))
+      if (failure !== undefined) return Promise.reject(failure)
       worker ??= start()
       const job: EvaluatorJob = { suite, sum, contributions: [...contributions] }
       return new Promise((resolve, reject) => {
@@ -50,6 +54,7 @@ export function createThreadedEvaluator(): ThreadedEvaluator {
     },
     async close() {
       closed = true
+      if (waiting.length > 0) fail(new Error('the evaluator was closed'))
       await worker?.terminate()
     },
   }

@@ -1,17 +1,26 @@
 /**
  * Takes committed entries in order, verifies and applies each, and hands leaves to the trail. One entry at a
  * time: nothing else changes the ledger, so a plan made here is still good when its proofs have been checked.
+ *
+ * A fault of this machine (verifier, evaluator, disk) is no verdict: `run` rejects and the node must stop.
  */
 import { CipherlogError, decode, DecodeError, invariant, type Logger } from '@cipherlog/core'
 import { sha256 } from '@cipherlog/crypto/hash'
 import { entryKinds, logEntry, logEntryBytesMax, mark, verdicts } from '@cipherlog/format'
-import { type ClosedBatch, type Leaf, type Ledger, type Proposal } from '@cipherlog/machine'
+import { type ClosedBatch, type EntryPlace, type Leaf, type Ledger, type Proposal } from '@cipherlog/machine'
 import { type ProofVerifier } from '@cipherlog/proof'
 import { type CommittedEntry, type Replicator } from '../replicator.ts'
 import { type PendingProposals } from './proposals.ts'
 
 /** Entries are taken from the log in pieces of about this size. */
 const piecesBytesMax = 4 * 1024 * 1024
+
+export interface AppliedEntry {
+  readonly verdicts: readonly number[]
+  readonly durationMs: number
+  /** Of which checking proofs took so much. */
+  readonly verifyMs: number
+}
 
 export interface ApplyLoopOptions {
   readonly ledger: Ledger
@@ -21,9 +30,11 @@ export interface ApplyLoopOptions {
   readonly logger: Logger
   /** Every leaf, in order, before its answer is given. */
   readonly onLeaf: (leaf: Leaf) => void
-  /** Every closed batch, after its record's leaf. */
+  /** Every closed batch, after its record's leaf and before anything else is applied. */
   readonly onClosed: (closed: ClosedBatch) => void
-  readonly onApplied: (entry: { readonly verdicts: readonly number[]; readonly durationMs: number }) => void
+  /** Awaited after every entry: whoever writes behind the answers may fall behind only so far. */
+  readonly room: () => Promise<void> | undefined
+  readonly onApplied: (entry: AppliedEntry) => void
   readonly onRefused: (code: string) => void
   readonly monotonic: () => number
 }
@@ -37,17 +48,19 @@ export class ApplyLoop {
     this.#options = options
   }
 
-  /** Runs until {@link stop}; rejects when the node must stop. */
+  /** Runs until {@link stop} or until the replicator stops; rejects when the node must stop. */
   async run(): Promise<void> {
-    const { ledger, replicator } = this.#options
+    const { ledger, replicator, room } = this.#options
     while (!this.#stopped) {
       const entries = await replicator.committed(ledger.appliedIndex + 1, piecesBytesMax)
+      if (entries.length === 0) return
       for (const entry of entries) {
         if (this.#stopped) return
         invariant(entry.index === ledger.appliedIndex + 1, 'Committed entries came with a gap.', { index: entry.index })
         await this.#apply(entry)
         replicator.appliedUpTo(entry.index)
         this.#wake()
+        await room()
       }
     }
   }
@@ -58,10 +71,10 @@ export class ApplyLoop {
     this.#waiting = []
   }
 
-  /** Resolves once everything up to `index` is applied. */
+  /** Resolves once everything up to `index` is applied. @throws CipherlogError `ERR_UNAVAILABLE` if it never will be. */
   async reached(index: number): Promise<void> {
     if (this.#options.ledger.appliedIndex >= index) return
-    await new Promise<void>((resolve) => this.#waiting.push({ index, resolve }))
+    if (!this.#stopped) await new Promise<void>((resolve) => this.#waiting.push({ index, resolve }))
     if (this.#stopped) throw new CipherlogError('ERR_UNAVAILABLE', 'The replica is stopping; ask another one.')
   }
 
@@ -75,14 +88,14 @@ export class ApplyLoop {
 
   async #apply(entry: CommittedEntry): Promise<void> {
     const { ledger } = this.#options
-    const place = { logIndex: entry.index, logTime: entry.time }
+    const place: EntryPlace = { logIndex: entry.index, logTime: entry.time }
     switch (entry.kind) {
       case entryKinds.noOp:
         ledger.skip(place)
         return
       case entryKinds.mark:
-        decode(mark, entry.payload)
-        await this.#close(place)
+        if (decodes(() => decode(mark, entry.payload)) === undefined) this.#undecodable(place)
+        else await this.#close(place)
         return
       case entryKinds.keyEvent:
       case entryKinds.sessionOpening:
@@ -97,15 +110,20 @@ export class ApplyLoop {
     }
   }
 
-  async #applyProposal(kind: number, payload: Uint8Array, place: { logIndex: number; logTime: number }): Promise<void> {
-    const { ledger, verifier, proposals, logger, onApplied, onRefused, onLeaf, monotonic } = this.#options
+  /** Only a faulty leader appends that: no leaf, no state, the same on every replica. */
+  #undecodable(place: EntryPlace): void {
+    const { ledger, logger, onRefused } = this.#options
+    logger.warn({ logIndex: place.logIndex }, 'an undecodable entry has no effect')
+    ledger.skip(place)
+    onRefused('ERR_DECODE')
+  }
+
+  async #applyProposal(kind: number, payload: Uint8Array, place: EntryPlace): Promise<void> {
+    const { ledger, verifier, proposals, onApplied, onRefused, onLeaf, monotonic } = this.#options
     const start = monotonic()
     const proposal = decodeEntry(kind, payload)
     if (proposal === undefined) {
-      // A faulty leader appended it: no leaf, no state, the same on every replica.
-      logger.warn({ logIndex: place.logIndex }, 'an undecodable entry has no effect')
-      ledger.skip(place)
-      onRefused('ERR_DECODE')
+      this.#undecodable(place)
       return
     }
     const digest = sha256(proposal.signed)
@@ -114,22 +132,25 @@ export class ApplyLoop {
       case 'refused':
         ledger.skip(place)
         onRefused(plan.error.code)
-        proposals.settle(digest, { outcome: 'refused', error: plan.error })
+        proposals.settle(digest, place.logIndex, { outcome: 'refused', error: plan.error })
         return
       case 'duplicate':
         ledger.skip(place)
-        proposals.settle(digest, { outcome: 'duplicate', answer: plan.answer })
+        proposals.settle(digest, place.logIndex, { outcome: 'duplicate', answer: plan.answer })
         return
       case 'accepted': {
+        const verifyStart = monotonic()
         const proofsGood = await verifier.verify(plan.proofs)
+        const verifyMs = monotonic() - verifyStart
         const leaf = ledger.apply(kind, plan, proofsGood, place)
         onLeaf(leaf)
         onApplied({
           verdicts: leaf.verdicts.length === 0 ? [verdicts.applied] : leaf.verdicts,
           durationMs: monotonic() - start,
+          verifyMs,
         })
         if (ledger.batchDue) await this.#close(place)
-        proposals.settle(digest, {
+        proposals.settle(digest, place.logIndex, {
           outcome: 'applied',
           answer: { leaf: leaf.leafIndex, digest, verdicts: leaf.verdicts },
         })
@@ -137,7 +158,7 @@ export class ApplyLoop {
     }
   }
 
-  async #close(place: { logIndex: number; logTime: number }): Promise<void> {
+  async #close(place: EntryPlace): Promise<void> {
     const closed = await this.#options.ledger.close(place)
     if (closed === undefined) return
     this.#options.onLeaf(closed.leaf)
@@ -147,9 +168,13 @@ export class ApplyLoop {
 
 /** The proposal inside an entry's payload, or undefined if it is none. */
 export function decodeEntry(kind: number, payload: Uint8Array): Proposal | undefined {
+  const entry = decodes(() => decode(logEntry, payload, logEntryBytesMax))
+  return entry === undefined ? undefined : { kind, signed: entry[0], body: entry[1] }
+}
+
+function decodes<T>(read: () => T): T | undefined {
   try {
-    const [signed, body] = decode(logEntry, payload, logEntryBytesMax)
-    return { kind, signed, body }
+    return read()
   } catch (error) {
     if (error instanceof DecodeError) return undefined
     throw error

@@ -20,6 +20,7 @@ export class Marks {
   #lastMark = -Infinity
   #wanted = false
   #inFlight = false
+  #stopped = false
   #timer: ReturnType<typeof setTimeout> | undefined
   readonly #idle: ReturnType<typeof setInterval>
 
@@ -38,10 +39,11 @@ export class Marks {
   stop(): void {
     clearInterval(this.#idle)
     clearTimeout(this.#timer)
+    this.#stopped = true
   }
 
   #schedule(): void {
-    if (this.#timer !== undefined || this.#inFlight) return
+    if (this.#timer !== undefined || this.#inFlight || this.#stopped) return
     const { clock, batchIntervalMs } = this.#options
     const wait = Math.max(0, this.#lastMark + batchIntervalMs - clock.monotonic())
     this.#timer = setTimeout(() => {

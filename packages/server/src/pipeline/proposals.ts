@@ -1,6 +1,9 @@
 /**
  * Proposals that wait for their answer, by the SHA-256 of what was signed. A retry of the same bytes joins the
  * first; whoever applies the entry settles all.
+ *
+ * Several copies of the same bytes may stand in the log. Applying any of them decides for good; refusing one does
+ * not, since a later copy may still have an effect: a refusal counts only for the copy that was proposed here.
  */
 import { ProposalOutcomeUnknownError, toHex, type CipherlogError } from '@cipherlog/core'
 import { type StoredAnswer } from '@cipherlog/machine'
@@ -12,66 +15,84 @@ export type ApplyOutcome =
 
 interface Waiter {
   readonly resolve: (outcome: ApplyOutcome) => void
-  readonly reject: (error: unknown) => void
+  readonly reject: (error: CipherlogError) => void
+}
+
+/** One copy on its way into the log, and all who wait for it. */
+export interface PendingProposal {
+  readonly name: string
+  readonly waiters: Set<Waiter>
+  /** Log index, once it is committed. */
+  index: number | undefined
 }
 
 export class PendingProposals {
-  readonly #waiters = new Map<string, Waiter[]>()
+  readonly #pending = new Map<string, PendingProposal>()
+  #size = 0
 
+  /** How many wait. */
   get size(): number {
-    return this.#waiters.size
+    return this.#size
   }
 
-  /** Waits for the entry's answer; `first` says whether it still has to be proposed. */
-  wait(digest: Uint8Array, waitMsMax: number): { readonly answer: Promise<ApplyOutcome>; readonly first: boolean } {
-    const name = toHex(digest)
-    const waiters = this.#waiters.get(name)
-    const first = waiters === undefined
-    const answer = new Promise<ApplyOutcome>((resolve, reject) => {
+  /** Waits for a copy that is under way; undefined if there is none. */
+  join(digest: Uint8Array, waitMsMax: number): Promise<ApplyOutcome> | undefined {
+    const pending = this.#pending.get(toHex(digest))
+    return pending === undefined ? undefined : this.#wait(pending, waitMsMax)
+  }
+
+  /** A copy that its caller will propose now. There must be none under way. */
+  start(
+    digest: Uint8Array,
+    waitMsMax: number,
+  ): { readonly pending: PendingProposal; readonly answer: Promise<ApplyOutcome> } {
+    const pending: PendingProposal = { name: toHex(digest), waiters: new Set(), index: undefined }
+    this.#pending.set(pending.name, pending)
+    return { pending, answer: this.#wait(pending, waitMsMax) }
+  }
+
+  /** @throws {@link ProposalOutcomeUnknownError} through the promise after `waitMsMax`. */
+  #wait(pending: PendingProposal, waitMsMax: number): Promise<ApplyOutcome> {
+    return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
-        this.#remove(name, waiter)
+        pending.waiters.delete(waiter)
+        this.#size--
+        if (pending.waiters.size === 0) this.#forget(pending)
         reject(new ProposalOutcomeUnknownError())
       }, waitMsMax)
-      const waiter: Waiter = {
-        resolve: (outcome) => {
+      const done =
+        <T>(settle: (value: T) => void) =>
+        (value: T) => {
           clearTimeout(timer)
-          resolve(outcome)
-        },
-        reject: (error) => {
-          clearTimeout(timer)
-          reject(error instanceof Error ? error : new ProposalOutcomeUnknownError(String(error)))
-        },
-      }
-      if (first) this.#waiters.set(name, [waiter])
-      else waiters.push(waiter)
+          this.#size--
+          settle(value)
+        }
+      const waiter: Waiter = { resolve: done(resolve), reject: done(reject) }
+      pending.waiters.add(waiter)
+      this.#size++
     })
-    return { answer, first }
   }
 
-  #remove(name: string, waiter: Waiter): void {
-    const rest = (this.#waiters.get(name) ?? []).filter((other) => other !== waiter)
-    if (rest.length === 0) this.#waiters.delete(name)
-    else this.#waiters.set(name, rest)
+  /** An entry with this content was applied, or refused, at `index`. */
+  settle(digest: Uint8Array, index: number, outcome: ApplyOutcome): void {
+    const pending = this.#pending.get(toHex(digest))
+    if (pending === undefined || (outcome.outcome === 'refused' && pending.index !== index)) return
+    this.#forget(pending)
+    for (const waiter of pending.waiters) waiter.resolve(outcome)
   }
 
-  /** The entry was applied. */
-  settle(digest: Uint8Array, outcome: ApplyOutcome): void {
-    const name = toHex(digest)
-    const waiters = this.#waiters.get(name)
-    this.#waiters.delete(name)
-    for (const waiter of waiters ?? []) waiter.resolve(outcome)
+  /** This copy will not be applied, or nobody knows. */
+  fail(pending: PendingProposal, error: CipherlogError): void {
+    if (this.#pending.get(pending.name) !== pending) return
+    this.#forget(pending)
+    for (const waiter of pending.waiters) waiter.reject(error)
   }
 
-  /** The entry will not be applied under this proposal, or nobody knows. */
-  fail(digest: Uint8Array, error: unknown): void {
-    const name = toHex(digest)
-    const waiters = this.#waiters.get(name)
-    this.#waiters.delete(name)
-    for (const waiter of waiters ?? []) waiter.reject(error)
+  failAll(error: CipherlogError): void {
+    for (const pending of [...this.#pending.values()]) this.fail(pending, error)
   }
 
-  failAll(error: unknown): void {
-    for (const waiters of this.#waiters.values()) for (const waiter of waiters) waiter.reject(error)
-    this.#waiters.clear()
+  #forget(pending: PendingProposal): void {
+    if (this.#pending.get(pending.name) === pending) this.#pending.delete(pending.name)
   }
 }

@@ -1,16 +1,37 @@
 /**
  * Checkpoints: signs every batch record's size, exchanges cosignatures with the other replicas and publishes
- * what a quorum signed.
+ * what a quorum signed (DESIGN §3 "Batches and checkpoints").
  *
- * Invariants: one root per origin, size and key, for ever: what was signed is durable before a signature leaves
- * ({@link SignedHead}); sizes are signed in increasing order; a replica whose own root differs from one that a
- * quorum signed stops.
+ * Invariants:
+ * - One root per origin, size and key, for ever: what was signed is durable before a signature leaves
+ *   ({@link SignedHead}), sizes are signed in increasing order, and a log that does not pass through the size and
+ *   root signed last is not signed at all.
+ * - Nothing is published that is not in the database: a crash never leaves a checkpoint whose files are cut back.
+ * - Nothing above a transition size is signed or published before it is published, so that a crash of all replicas
+ *   finds it still to be signed.
+ * - A replica whose own root differs from one that a quorum signed stops.
  */
-import { equalBytes, invariant, InvariantViolation, toHex, type Clock, type Logger } from '@cipherlog/core'
-import { type CosignerMember, type CosignerSet } from '@cipherlog/format'
-import { type ClosedBatch } from '@cipherlog/machine'
-import { cosignerName, formatCheckpoint, openCheckpoint, type VerifierKey } from '@cipherlog/merkle/verify'
-import { assembleNote, cosignCheckpoint, signCheckpoint } from '@cipherlog/merkle/tree'
+import {
+  CipherlogError,
+  equalBytes,
+  invariant,
+  InvariantViolation,
+  toHex,
+  type Clock,
+  type Logger,
+} from '@cipherlog/core'
+import { type CosignerSet } from '@cipherlog/format'
+import { formatCheckpoint, openCheckpoint, parseCheckpoint, parseNote, ed25519KeyType } from '@cipherlog/merkle/verify'
+import { assembleNote } from '@cipherlog/merkle/tree'
+import {
+  cosignerKeyOf,
+  Cosignatures,
+  noteOf,
+  signLines,
+  type Cosignature,
+  type CosigningNames,
+  type SignatureLines,
+} from './cosignatures.ts'
 
 /** Newest size and root that this replica's keys have signed; survives everything but the loss of the keys. */
 export interface SignedHead {
@@ -19,119 +40,223 @@ export interface SignedHead {
   write(size: number, rootHash: Uint8Array): Promise<void>
 }
 
-/** One replica's signatures of a size, as they travel between peers. */
-export interface SignatureLines {
+/** What replicas tell each other about checkpoints. */
+export type CosigningMessage =
+  | ({ readonly type: 'cosignatures' } & SignatureLines)
+  /** Asks for the receiver's signatures of `size`, or of its newest size if it has none of that. */
+  | { readonly type: 'cosignatureRequest'; readonly size: number }
+
+/** The tree at a batch record. */
+export interface ClosedTree {
   readonly size: number
   readonly rootHash: Uint8Array
-  /** Note lines: the log's, then the cosigner's. */
-  readonly logLine: string
-  readonly cosignerLine: string
+  /** Old and new cosigner set must sign this size. */
+  readonly transition: boolean
 }
 
-export interface PublisherOptions {
-  readonly origin: string
-  readonly clusterName: string
+export interface PublisherOptions extends CosigningNames {
   readonly self: { readonly peerId: Uint8Array; readonly logKey: Uint8Array; readonly cosignerKey: Uint8Array }
   readonly setsFor: (size: number) => readonly CosignerSet[]
   readonly signedHead: SignedHead
   readonly clock: Clock
   readonly logger: Logger
-  /** Compares the tree with a second computation before a size is signed; throws if they differ. */
-  readonly crossCheck: (closed: ClosedBatch) => void
-  readonly broadcast: (lines: SignatureLines) => void
+  readonly broadcast: (message: CosigningMessage) => void
+  readonly send: (to: Uint8Array, message: CosigningMessage) => void
   /** Writes the checkpoint and all files it covers. */
   readonly publish: (size: number, note: string) => Promise<void>
   readonly onFatal: (error: unknown) => void
 }
 
-interface PeerSignature {
-  readonly lines: SignatureLines
-  readonly timeSeconds: number
+/** What a restart found. */
+export interface PublisherStart {
+  /** Size of the tree that the database holds: what was closed before comes no more. */
+  readonly treeSize: number
+  /** The published checkpoint. */
+  readonly checkpoint: string | undefined
+  /** Published notes of transition sizes. */
+  readonly transitions: Iterable<string>
 }
 
-/** Sizes a peer may be ahead of or behind us and still be remembered. */
-const sizesMax = 1024
+interface Own {
+  readonly size: number
+  readonly rootHash: Uint8Array
+  readonly transition: boolean
+}
+
+/** Own sizes that may still be published; with more waiting, the oldest give way, transition sizes never. */
+const ownSizesMax = 1024
 /** Further behind than this, only the newest size and transition sizes are signed. */
 const signBehindMax = 64
+/** An unchanged size is signed again after this time, so that its age shows that the replica is alive. */
+const refreshMs = 20_000
 
 export class Publisher {
   readonly #options: PublisherOptions
-  readonly #queue: ClosedBatch[] = []
-  /** Own closed batches that may still be published, by size. */
-  readonly #own = new Map<number, { rootHash: Uint8Array; transition: boolean }>()
-  /** Signatures by size, then by peer id. Those of peers may come before the own root is known. */
-  readonly #signatures = new Map<number, Map<string, PeerSignature>>()
-  #working: Promise<void> | undefined
-  #newestOwn: SignatureLines | undefined
+  readonly #signatures: Cosignatures
+  /** Own batch records by size, ascending. */
+  readonly #own = new Map<number, Own>()
+  /** Those that are still to be signed, ascending. */
+  #unsigned: Own[] = []
+  #closedSize = 0
+  #persistedSize = 0
+  #newest: SignatureLines | undefined
+  #newestSignedAt = 0
+  /** Own signatures of transition sizes, for replicas that come later. */
+  readonly #transitions = new Map<number, SignatureLines>()
   #publishedSize = 0
+  /** The q-th newest cosignature time of the published note, in seconds. */
   #publishedTime = 0
-  #waiting: { size: number; resolve: () => void }[] = []
+  readonly #waiting = new Set<{ readonly size: number; readonly resolve: () => void }>()
+  #working: Promise<void> | undefined
+  #halted = false
 
   constructor(options: PublisherOptions) {
     this.#options = options
+    this.#signatures = new Cosignatures(options, options.setsFor)
   }
 
   get publishedSize(): number {
     return this.#publishedSize
   }
 
-  /** What is on disk from before a restart. */
-  resume(size: number): void {
-    this.#publishedSize = size
+  /** Goes on from what is on disk; called once, before anything else. */
+  resume({ treeSize, checkpoint, transitions }: PublisherStart): void {
+    this.#persistedSize = treeSize
+    if (checkpoint !== undefined) {
+      this.#publishedSize = parseCheckpoint(parseNote(checkpoint).text).size
+      // Above the tree it is not known which sets govern: the database was lost, and the log is replayed.
+      if (this.#publishedSize <= treeSize) this.#publishedTime = this.#quorumTimeOf(checkpoint)
+    }
+    for (const note of transitions) {
+      if (parseCheckpoint(parseNote(note).text).size <= treeSize) this.#resumeTransition(note)
+    }
   }
 
-  /** A batch of the own ledger was closed. */
-  closed(batch: ClosedBatch): void {
-    this.#queue.push(batch)
+  /** A batch record of the own ledger, in order. @throws InvariantViolation if the log is not the one signed before. */
+  closed(tree: ClosedTree): void {
+    if (this.#halted) return
+    const { size, rootHash, transition } = tree
+    const head = this.#options.signedHead.read()
+    invariant(
+      head === undefined || size !== head.size || equalBytes(rootHash, head.rootHash),
+      'This replica signed another root for this size before. Keep its disk as evidence.',
+      { size, signed: head === undefined ? '' : toHex(head.rootHash), computed: toHex(rootHash) },
+    )
+    invariant(
+      head === undefined || this.#closedSize === 0 || size <= head.size || this.#closedSize >= head.size,
+      'This replica signed a size at which the log has no batch record. Keep its disk as evidence.',
+      { signed: head?.size, before: this.#closedSize, size },
+    )
+    this.#closedSize = size
+    const own = { size, rootHash, transition }
+    this.#own.set(size, own)
+    this.#unsigned.push(own)
+    if (this.#unsigned.length > signBehindMax) {
+      this.#unsigned = this.#unsigned.filter((other) => other === own || other.transition)
+    }
+    for (const old of this.#own.values()) {
+      if (this.#own.size <= ownSizesMax) break
+      if (!this.#isPinned(old.size)) this.#own.delete(old.size)
+    }
+    this.#checkForFork(own)
     this.#work()
   }
 
-  /** Signatures that a peer sent; bad ones are dropped. @throws InvariantViolation with the evidence of a fork. */
+  /** State and trail of this tree size are on disk. */
+  persisted(treeSize: number): void {
+    this.#persistedSize = treeSize
+    this.#work()
+  }
+
+  /** Signatures that a peer sent; bad ones are dropped. Evidence of a fork stops the node. */
   received(from: Uint8Array, lines: SignatureLines): void {
-    const { size, rootHash } = lines
-    if (size < this.#publishedSize || this.#isFar(size)) return
-    const verified = this.#verify(from, lines)
-    if (verified === undefined) {
-      this.#options.logger.warn({ peer: toHex(from), size }, 'a peer sent signatures that do not verify')
+    if (this.#halted) return
+    const { size } = lines
+    const peer = toHex(from)
+    if (size < this.#publishedSize || this.#signatures.has(peer, lines)) return
+    const { logger, clock } = this.#options
+    if (size <= this.#closedSize && !this.#own.has(size)) {
+      logger.debug({ peer, size }, 'a peer signed a size that is not a batch record here, or long gone')
       return
     }
-    this.#keep(from, verified)
-    this.#checkForFork(size, rootHash)
+    let cosignature: Cosignature
+    try {
+      cosignature = this.#signatures.verify(from, lines)
+    } catch (error) {
+      if (!(error instanceof CipherlogError)) throw error
+      logger.warn({ err: error, peer, size }, 'a peer sent signatures that do not verify')
+      return
+    }
+    const other = this.#signatures.add(cosignature, (each) => this.#isPinned(each), clock.now() / 1000)
+    if (other !== undefined) {
+      logger.error(
+        { peer, size, notes: [noteOf(this.#options, other.lines), noteOf(this.#options, lines)] },
+        'a peer signed two roots for one size: keep these notes as evidence',
+      )
+    }
+    try {
+      const own = this.#own.get(size)
+      if (own !== undefined) this.#checkForFork(own)
+    } catch (error) {
+      this.#fail(error)
+      return
+    }
     this.#work()
+  }
+
+  /** A peer asks for the own signatures of a size, or the newest. */
+  requested(from: Uint8Array, size: number): void {
+    const lines = this.#transitions.get(size) ?? this.#newest
+    if (lines !== undefined && !this.#halted) this.#options.send(from, { type: 'cosignatures', ...lines })
   }
 
   /** Sends the newest own signatures again: a peer connected, or the last ones may have been lost. */
   repeat(): void {
-    if (this.#newestOwn !== undefined) this.#options.broadcast(this.#newestOwn)
+    if (this.#newest !== undefined && !this.#halted) {
+      this.#options.broadcast({ type: 'cosignatures', ...this.#newest })
+    }
   }
 
-  /** Signs the newest size again with a new time, so that its age shows that the replica is alive. */
-  async refresh(): Promise<void> {
-    const newest = this.#newestOwn
-    if (newest === undefined || this.#queue.length > 0) return
-    this.#sign(newest.size, newest.rootHash)
+  /** To be called every half second or so: repeats and asks while something waits for its quorum, refreshes. */
+  tick(): void {
+    if (this.#halted) return
+    const { clock, broadcast } = this.#options
+    const wanted = this.#transitionDue() ?? this.#closedSize
+    if (wanted > this.#publishedSize) {
+      this.repeat()
+      broadcast({ type: 'cosignatureRequest', size: wanted })
+    }
+    // While a larger size is being recorded, this one is not signed again.
+    const newest = this.#newest
+    if (newest === undefined || clock.monotonic() - this.#newestSignedAt < refreshMs) return
+    if (this.#options.signedHead.read()?.size !== newest.size) return
+    this.#sign(newest)
     this.#work()
-    await this.#working
   }
 
-  /** Resolves once a checkpoint of at least `size` is published; false after `waitMs`. */
-  async published(size: number, waitMs: number): Promise<boolean> {
-    if (this.#publishedSize >= size) return true
-    await new Promise<void>((resolve) => {
-      const entry = {
-        size,
-        resolve: () => {
+  /** Resolves to true once a checkpoint of at least `size` is published; to false after `waitMs` or an abort. */
+  async published(size: number, waitMs: number, signal?: AbortSignal): Promise<boolean> {
+    if (this.#publishedSize < size && !this.#halted && signal?.aborted !== true) {
+      await new Promise<void>((resolve) => {
+        const done = (): void => {
           clearTimeout(timer)
+          signal?.removeEventListener('abort', done)
+          this.#waiting.delete(waiter)
           resolve()
-        },
-      }
-      const timer = setTimeout(() => {
-        this.#waiting = this.#waiting.filter((other) => other !== entry)
-        resolve()
-      }, waitMs)
-      this.#waiting.push(entry)
-    })
+        }
+        const waiter = { size, resolve: done }
+        const timer = setTimeout(done, waitMs)
+        signal?.addEventListener('abort', done)
+        this.#waiting.add(waiter)
+      })
+    }
     return this.#publishedSize >= size
+  }
+
+  /** Signs and publishes nothing from now on. */
+  halt(): void {
+    this.#halted = true
+    for (const { resolve } of [...this.#waiting]) resolve()
   }
 
   /** Resolves when nothing is being signed or published. */
@@ -139,197 +264,172 @@ export class Publisher {
     while (this.#working !== undefined) await this.#working
   }
 
+  #fail(error: unknown): void {
+    this.halt()
+    this.#options.onFatal(error)
+  }
+
   #work(): void {
+    if (this.#halted) return
     this.#working ??= this.#run()
-      .catch((error: unknown) => this.#options.onFatal(error))
+      .catch((error: unknown) => this.#fail(error))
       .finally(() => {
         this.#working = undefined
       })
   }
 
   async #run(): Promise<void> {
-    do {
-      while (this.#queue.length > 0) await this.#signNext()
-    } while (await this.#publishNewest())
+    while ((await this.#signNext()) || (await this.#publishNewest()));
   }
 
-  async #signNext(): Promise<void> {
-    const { signedHead, crossCheck } = this.#options
-    const behind = this.#queue.length > signBehindMax
-    const batch = this.#queue.shift()!
-    const { size, rootHash, transition } = batch
-    this.#own.set(size, { rootHash, transition })
-    for (const old of this.#own.keys()) {
-      if (this.#own.size <= sizesMax) break
-      this.#own.delete(old)
-    }
-    this.#checkForFork(size, rootHash)
-    if (behind && !transition) return
+  // Signing
 
-    const before = signedHead.read()
-    if (before !== undefined && size < before.size) return
-    if (before?.size === size) {
-      invariant(equalBytes(before.rootHash, rootHash), 'This replica signed another root for this size before.', {
-        size,
-        signed: toHex(before.rootHash),
-        computed: toHex(rootHash),
-      })
-    } else {
-      crossCheck(batch)
-      await signedHead.write(size, rootHash)
-    }
-    this.#sign(size, rootHash)
-  }
-
-  #sign(size: number, rootHash: Uint8Array): void {
-    const { origin, clusterName, self, clock, broadcast } = this.#options
-    const text = formatCheckpoint({ origin, size, rootHash })
-    const timeSeconds = Math.floor(clock.now() / 1000)
-    const lines: SignatureLines = {
-      size,
-      rootHash,
-      logLine: signCheckpoint(text, { name: origin, secretKey: self.logKey }),
-      cosignerLine: cosignCheckpoint(text, {
-        name: cosignerName(clusterName, toHex(self.peerId)),
-        secretKey: self.cosignerKey,
-        timeSeconds,
-      }),
-    }
-    this.#newestOwn = lines
-    this.#keep(self.peerId, { lines, timeSeconds })
-    broadcast(lines)
-  }
-
-  /** A peer signed another root: a quorum of such signatures means that this replica is wrong, or all of them. */
-  #checkForFork(size: number, rootHash: Uint8Array): void {
-    const own = this.#own.get(size)
-    const signatures = this.#signatures.get(size)
-    if (own === undefined || signatures === undefined) return
-    const differing = [...signatures.values()].filter(
-      (signature) => !equalBytes(signature.lines.rootHash, own.rootHash),
-    )
-    if (differing.length === 0) return
-    for (const set of this.#options.setsFor(size)) {
-      const members = new Set(set.members.map((member) => toHex(member.peerId)))
-      const byRoot = new Map<string, SignatureLines[]>()
-      for (const [peer, { lines }] of signatures) {
-        if (!members.has(peer) || equalBytes(lines.rootHash, own.rootHash)) continue
-        const root = toHex(lines.rootHash)
-        byRoot.set(root, [...(byRoot.get(root) ?? []), lines])
-      }
-      for (const [root, evidence] of byRoot) {
-        if (evidence.length < set.quorum) continue
-        throw new InvariantViolation(
-          'A quorum signed another root than this replica computed. Keep its disk as evidence.',
-          {
-            size,
-            own: toHex(own.rootHash),
-            signed: root,
-            signatures: evidence.map((lines) => lines.cosignerLine),
-          },
-        )
-      }
-    }
-    this.#options.logger.error(
-      { size, root: toHex(rootHash), peers: differing.map(({ lines }) => lines.cosignerLine) },
-      'a peer signed another root; this size is not published with its signature',
-    )
-  }
-
-  #isFar(size: number): boolean {
-    const newest = this.#newestOwn?.size ?? this.#publishedSize
-    return this.#signatures.size >= sizesMax && size > newest
-  }
-
-  #keep(peerId: Uint8Array, signature: PeerSignature): void {
-    const { size } = signature.lines
-    const bySize = this.#signatures.get(size) ?? new Map<string, PeerSignature>()
-    const before = bySize.get(toHex(peerId))
-    if (before === undefined || before.timeSeconds <= signature.timeSeconds) bySize.set(toHex(peerId), signature)
-    this.#signatures.set(size, bySize)
-  }
-
-  #member(peerId: Uint8Array, size: number): CosignerMember | undefined {
-    for (const set of this.#options.setsFor(size)) {
-      const member = set.members.find((candidate) => equalBytes(candidate.peerId, peerId))
-      if (member !== undefined) return member
-    }
+  /** The smallest transition size that is not published yet. */
+  #transitionDue(): number | undefined {
+    for (const { size, transition } of this.#own.values()) if (transition && size > this.#publishedSize) return size
     return undefined
   }
 
-  #verify(from: Uint8Array, lines: SignatureLines): PeerSignature | undefined {
-    const { origin, clusterName } = this.#options
-    const member = this.#member(from, lines.size)
-    if (member === undefined) return undefined
-    const log: VerifierKey = { name: origin, type: 0x01, publicKey: member.logKey }
-    const cosigner: VerifierKey = {
-      name: cosignerName(clusterName, toHex(from)),
-      type: 0x04,
-      publicKey: member.cosignerKey,
+  #isPinned(size: number): boolean {
+    return size > this.#publishedSize && this.#own.get(size)?.transition === true
+  }
+
+  /** False if there is nothing to sign now. */
+  async #signNext(): Promise<boolean> {
+    const { signedHead, self } = this.#options
+    const next = this.#unsigned[0]
+    const transition = this.#transitionDue()
+    if (this.#halted || next === undefined || (transition !== undefined && next.size > transition)) return false
+    this.#unsigned.shift()
+    // What is published, or was signed before a restart and followed by a larger size, is not signed again.
+    const head = signedHead.read()
+    if (head !== undefined && next.size < head.size) return true
+    if (this.#signatures.members(self.peerId, next.size).length === 0) return true
+    if (head === undefined || head.size < next.size) await signedHead.write(next.size, next.rootHash)
+    this.#sign(next)
+    return true
+  }
+
+  /** Signs what the signed head says was signed. */
+  #sign({ size, rootHash }: { readonly size: number; readonly rootHash: Uint8Array }): void {
+    if (this.#halted) return
+    const { self, clock, signedHead } = this.#options
+    const head = signedHead.read()
+    invariant(head?.size === size && equalBytes(head.rootHash, rootHash), 'A size is recorded before it is signed.', {
+      size,
+      recorded: head?.size,
+    })
+    const timeSeconds = Math.floor(clock.now() / 1000)
+    const lines = signLines(this.#options, self, { size, rootHash }, timeSeconds)
+    this.#newest = lines
+    this.#newestSignedAt = clock.monotonic()
+    if (this.#own.get(size)?.transition === true) this.#transitions.set(size, lines)
+    for (const member of this.#signatures.members(self.peerId, size).slice(0, 1)) {
+      const cosignature = { peerId: toHex(self.peerId), lines, member, timeSeconds }
+      this.#signatures.add(cosignature, (each) => this.#isPinned(each), timeSeconds)
     }
-    try {
-      const text = formatCheckpoint({ origin, size: lines.size, rootHash: lines.rootHash })
-      const opened = openCheckpoint(assembleNote(text, [lines.logLine, lines.cosignerLine]), {
-        log: [log],
-        cosigners: [cosigner],
-      })
-      const [cosignature] = opened.cosignatures
-      if (opened.logSignatures.length !== 1 || cosignature === undefined) return undefined
-      return { lines, timeSeconds: cosignature.timeSeconds }
-    } catch (error) {
-      this.#options.logger.debug({ err: error, peer: toHex(from) }, 'bad signature lines')
-      return undefined
+    this.repeat()
+  }
+
+  /** The own lines of a published transition note: the cosigner's from the note, the log's made again, byte for byte. */
+  #resumeTransition(note: string): void {
+    const { self } = this.#options
+    const { size, rootHash } = parseCheckpoint(parseNote(note).text)
+    for (const member of this.#signatures.members(self.peerId, size)) {
+      const { name } = cosignerKeyOf(this.#options, member)
+      const line = note.split('\n').find((each) => each.startsWith(`\u2014 ${name} `))
+      if (line === undefined) continue
+      const { logLine } = signLines(this.#options, self, { size, rootHash }, 0)
+      const lines = { size, rootHash, logLine, cosignerLine: `${line}\n` }
+      this.#signatures.verify(self.peerId, lines)
+      this.#transitions.set(size, lines)
     }
   }
 
-  /** Publishes the newest size that has its quorum, or the last one with newer times. True if it did. */
+  // Forks
+
+  /** Roots that peers signed for an own size: a quorum for another one means that this replica is wrong, or they are. */
+  #checkForFork(own: Own): void {
+    const { setsFor, logger } = this.#options
+    for (const set of setsFor(own.size)) {
+      const byRoot = new Map<string, Cosignature[]>()
+      for (const cosignature of this.#signatures.by(set, own.size)) {
+        if (equalBytes(cosignature.lines.rootHash, own.rootHash)) continue
+        const root = toHex(cosignature.lines.rootHash)
+        byRoot.set(root, [...(byRoot.get(root) ?? []), cosignature])
+      }
+      for (const [root, signatures] of byRoot) {
+        const evidence = {
+          size: own.size,
+          own: toHex(own.rootHash),
+          signed: root,
+          notes: signatures.map(({ lines }) => noteOf(this.#options, lines)),
+        }
+        if (signatures.length >= set.quorum) {
+          throw new InvariantViolation(
+            'A quorum signed another root than this replica computed. Keep its disk as evidence.',
+            evidence,
+          )
+        }
+        logger.error(evidence, 'a peer signed another root than this replica computed: its signature does not count')
+      }
+    }
+  }
+
+  // Publishing
+
+  /** Publishes the newest size that has its quorum, or the last one with newer times. False if there is none. */
   async #publishNewest(): Promise<boolean> {
-    const transition = [...this.#own].find(([size, own]) => own.transition && size > this.#publishedSize)
+    if (this.#halted) return false
+    const transition = this.#transitionDue() ?? Infinity
     const sizes = [...this.#own.keys()]
-      // Nothing larger than a transition size is published before it.
-      .filter((size) => size >= this.#publishedSize && (transition === undefined || size <= transition[0]))
-      .sort((a, b) => b - a)
+      .filter((size) => size >= this.#publishedSize && size <= this.#persistedSize && size <= transition)
+      .reverse()
     for (const size of sizes) {
-      const note = this.#assemble(size)
+      const note = this.#assemble(this.#own.get(size)!)
       if (note === undefined) continue
       if (size === this.#publishedSize && note.timeSeconds <= this.#publishedTime) return false
       await this.#options.publish(size, note.text)
       this.#publishedSize = size
       this.#publishedTime = note.timeSeconds
-      for (const old of [...this.#own.keys(), ...this.#signatures.keys()]) {
-        if (old >= size) continue
-        this.#own.delete(old)
-        this.#signatures.delete(old)
-      }
-      const ready = this.#waiting.filter((waiter) => waiter.size <= size)
-      this.#waiting = this.#waiting.filter((waiter) => waiter.size > size)
-      for (const { resolve } of ready) resolve()
+      for (const old of [...this.#own.keys()]) if (old < size) this.#own.delete(old)
+      this.#signatures.forgetBelow(size)
+      for (const waiter of [...this.#waiting]) if (waiter.size <= size) waiter.resolve()
       return true
     }
     return false
   }
 
-  /** The note of a size, if every set that governs it has its quorum; `timeSeconds` is the oldest counted time. */
-  #assemble(size: number): { readonly text: string; readonly timeSeconds: number } | undefined {
-    const own = this.#own.get(size)!
-    const signatures = this.#signatures.get(size)
-    if (signatures === undefined) return undefined
+  /** The note of a size, if every set that governs it has its quorum; of two sets the older q-th newest time. */
+  #assemble({ size, rootHash }: Own): { readonly text: string; readonly timeSeconds: number } | undefined {
     const logLines: string[] = []
     const cosignerLines = new Set<string>()
-    let oldest = Number.MAX_SAFE_INTEGER
+    let timeSeconds = Infinity
     for (const set of this.#options.setsFor(size)) {
-      const counted = set.members
-        .map((member) => signatures.get(toHex(member.peerId)))
-        .filter((signature) => signature !== undefined && equalBytes(signature.lines.rootHash, own.rootHash))
-        .map((signature) => signature!)
+      const counted = this.#signatures
+        .by(set, size)
+        .filter(({ lines }) => equalBytes(lines.rootHash, rootHash))
         .sort((a, b) => b.timeSeconds - a.timeSeconds)
       if (counted.length < set.quorum) return undefined
-      oldest = Math.min(oldest, counted[set.quorum - 1]!.timeSeconds)
-      if (!logLines.some((line) => counted.some(({ lines }) => lines.logLine === line)))
-        logLines.push(counted[0]!.lines.logLine)
+      timeSeconds = Math.min(timeSeconds, counted[set.quorum - 1]!.timeSeconds)
+      // A log key that is in both sets counts for both.
+      if (!counted.some(({ lines }) => logLines.includes(lines.logLine))) logLines.push(counted[0]!.lines.logLine)
       for (const { lines } of counted) cosignerLines.add(lines.cosignerLine)
     }
-    const text = formatCheckpoint({ origin: this.#options.origin, size, rootHash: own.rootHash })
-    return { text: assembleNote(text, [...logLines, ...[...cosignerLines].slice(0, 10)]), timeSeconds: oldest }
+    const text = formatCheckpoint({ origin: this.#options.origin, size, rootHash })
+    return { text: assembleNote(text, [...logLines, ...cosignerLines]), timeSeconds }
+  }
+
+  /** The q-th newest time of a note that was published here; of two sets the older. */
+  #quorumTimeOf(note: string): number {
+    const { setsFor, origin } = this.#options
+    const times = setsFor(this.#publishedSize).map((set) => {
+      const { cosignatures } = openCheckpoint(note, {
+        log: set.members.map(({ logKey }) => ({ name: origin, type: ed25519KeyType, publicKey: logKey })),
+        cosigners: set.members.map((member) => cosignerKeyOf(this.#options, member)),
+      })
+      return cosignatures.map(({ timeSeconds }) => timeSeconds).sort((a, b) => b - a)[set.quorum - 1] ?? 0
+    })
+    return Math.min(...times)
   }
 }

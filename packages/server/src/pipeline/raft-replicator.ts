@@ -7,7 +7,6 @@
 import { CipherlogError, equalBytes, invariant, NotLeaderError, type Clock, type Logger } from '@cipherlog/core'
 import { sha256 } from '@cipherlog/crypto/hash'
 import {
-  emptyDigestHex,
   noOpKind,
   Raft,
   type Effect,
@@ -31,6 +30,8 @@ import {
 const payloadCacheBytesMax = 64 * 1024 * 1024
 /** Longest time a linearizable read waits for a quorum. */
 const readBarrierMsMax = 5_000
+/** Linearizable reads that may wait at once: one round of heartbeats serves them all. */
+const readsMax = 16_384
 
 const roleNames: Readonly<Record<Role, Leadership['role']>> = {
   follower: 'follower',
@@ -48,7 +49,9 @@ export interface RaftReplicatorOptions {
   readonly logger: Logger
   /** Hands a message to the transport; `payloads` belong to the entries of an append, in order. */
   readonly send: (to: string, message: Message, payloads: readonly Uint8Array[]) => void
-  /** A failed write or a broken invariant: the node must stop. */
+  /** A write of the WAL is durable: payload bytes and the time it took, in ms. */
+  readonly onAppended?: ((bytes: number, durationMs: number) => void) | undefined
+  /** A failed write or a broken invariant: the node must stop. Nothing is stepped afterwards. */
   readonly onFatal: (error: unknown) => void
 }
 
@@ -73,7 +76,11 @@ export class RaftReplicator implements Replicator {
   #leadingSince: number | undefined
   #waiting: (() => void)[] = []
   readonly #listeners: ((leadership: Leadership) => void)[] = []
+  #leadershipChanged = false
   #stopped = false
+  /** Inputs that came out of an effect: the core takes one at a time, and its effects are carried out in order. */
+  #stepping = false
+  readonly #later: { input: Input; payloads: readonly Uint8Array[] }[] = []
   /** Sends to one peer that wait for payloads from disk go out in order. */
   readonly #sendQueues = new Map<string, Promise<void>>()
 
@@ -92,7 +99,10 @@ export class RaftReplicator implements Replicator {
     this.#step({ type: 'unreachable', peer })
   }
 
-  /** A message of an authenticated peer; `payloads` belong to its entries, in order. */
+  /**
+   * A message of an authenticated peer; `payloads` belong to its entries, in order.
+   * @throws CipherlogError `ERR_PEER_PAYLOAD`, `ERR_RAFT_MESSAGE`: the peer's fault; nothing changed.
+   */
   receive(message: Message, payloads: readonly Uint8Array[]): void {
     if (message.type === 'append') {
       if (payloads.length !== message.entries.length) {
@@ -105,6 +115,10 @@ export class RaftReplicator implements Replicator {
 
   propose(kind: number, payload: Uint8Array): Promise<ProposeOutcome> {
     return new Promise((settle) => {
+      if (this.#stopped) {
+        settle({ outcome: 'dropped', reason: 'not-leader', leaderId: undefined })
+        return
+      }
       const proposalId = this.#nextId++
       this.#proposals.set(proposalId, { payload, settle, index: undefined })
       this.#step({
@@ -145,6 +159,10 @@ export class RaftReplicator implements Replicator {
   }
 
   readBarrier(): Promise<number> {
+    if (this.#stopped) return Promise.reject(new NotLeaderError(undefined))
+    if (this.#reads.size >= readsMax) {
+      return Promise.reject(new CipherlogError('ERR_BUSY', 'Too many reads wait for a quorum; try again soon.'))
+    }
     return new Promise((resolve, reject) => {
       const context = this.#nextId++
       const timer = setTimeout(() => {
@@ -184,7 +202,9 @@ export class RaftReplicator implements Replicator {
 
   /** Settles everything that waits; nothing is stepped afterwards. */
   stop(): void {
+    if (this.#stopped) return
     this.#stopped = true
+    this.#leadingSince = undefined
     for (const proposal of this.#proposals.values()) proposal.settle({ outcome: 'unknown' })
     for (const read of this.#reads.values()) read.reject(new NotLeaderError(undefined))
     this.#proposals.clear()
@@ -200,13 +220,36 @@ export class RaftReplicator implements Replicator {
 
   #step(input: Input, payloads: readonly Uint8Array[] = []): void {
     if (this.#stopped) return
+    if (this.#stepping) {
+      this.#later.push({ input, payloads })
+      return
+    }
+    this.#stepping = true
+    try {
+      this.#stepOne(input, payloads)
+      for (let next = this.#later.shift(); next !== undefined && !this.#stopped; next = this.#later.shift()) {
+        this.#stepOne(next.input, next.payloads)
+      }
+    } finally {
+      this.#stepping = false
+    }
+  }
+
+  #stepOne(input: Input, payloads: readonly Uint8Array[]): void {
     try {
       for (const effect of this.#raft.step(input)) this.#carryOut(effect, input, payloads)
+      this.#announce()
     } catch (error) {
       // The core refuses a malformed message with a typed error; that is the sender's fault, not ours.
       if (input.type === 'message' && error instanceof CipherlogError && error.code === 'ERR_RAFT_MESSAGE') throw error
-      this.#options.onFatal(error)
+      this.#fail(error)
     }
+  }
+
+  #fail(error: unknown): void {
+    if (this.#stopped) return
+    this.stop()
+    this.#options.onFatal(error)
   }
 
   #carryOut(effect: Effect, input: Input, payloads: readonly Uint8Array[]): void {
@@ -248,16 +291,20 @@ export class RaftReplicator implements Replicator {
         return
       }
       case 'roleChanged':
+        // In the step that makes a leader it appends the no-op of its term, and nothing after that.
         this.#leadingSince = effect.role === 'leader' ? this.#raft.status.lastIndex : undefined
-        this.#announce()
+        this.#leadershipChanged = true
         return
       case 'leaderChanged':
-        this.#announce()
+        this.#leadershipChanged = true
         return
     }
   }
 
+  /** Tells who leads, once the effects of the step that changed it are carried out. */
   #announce(): void {
+    if (!this.#leadershipChanged) return
+    this.#leadershipChanged = false
     const { role, term, leaderId } = this.status()
     for (const listener of this.#listeners) listener({ role, term, leaderId })
   }
@@ -277,7 +324,8 @@ export class RaftReplicator implements Replicator {
       }
       return { ref, payload }
     })
-    const { wal, group, onFatal } = this.#options
+    const { wal, group, clock, onAppended } = this.#options
+    const start = clock.monotonic()
     wal
       .append({
         group,
@@ -286,7 +334,16 @@ export class RaftReplicator implements Replicator {
         entries,
         fencingTerm: this.#raft.status.term,
       })
-      .then(() => this.#step({ type: 'appended', ioId: effect.ioId }), onFatal)
+      .then(
+        () => {
+          onAppended?.(
+            entries.reduce((sum, { payload }) => sum + payload.length, 0),
+            clock.monotonic() - start,
+          )
+          this.#step({ type: 'appended', ioId: effect.ioId })
+        },
+        (error: unknown) => this.#fail(error),
+      )
   }
 
   /** Where the payload of an appended entry is: proposed here, in the append message, or none (the no-op). */
@@ -366,7 +423,7 @@ export class RaftReplicator implements Replicator {
 function checkPayload(ref: EntryRef, payload: Uint8Array): void {
   if (payload.length !== ref.bytes || !equalBytes(sha256(payload), ref.digest)) {
     throw new CipherlogError('ERR_PEER_PAYLOAD', 'A payload does not have the length and digest of its entry.', {
-      details: { index: ref.index, term: ref.term, noOp: ref.kind === noOpKind, emptyDigestHex },
+      details: { index: ref.index, term: ref.term },
     })
   }
 }

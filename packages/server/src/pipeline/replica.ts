@@ -1,39 +1,38 @@
 /**
  * A replica: the pipeline behind its API. It joins ledger, replicator, verifiers, publisher and stores, all
  * injected, and answers what clients ask. No sockets, no files, no threads of its own.
+ *
+ * Invariant: after a fault (a broken invariant, a failed disk, verifier or evaluator) it answers, signs, publishes and
+ * writes nothing any more.
  */
 import {
   CipherlogError,
-  decode,
+  DecodeError,
   encode,
+  equalBytes,
+  errorCode,
+  invariant,
   NotLeaderError,
   ProposalOutcomeUnknownError,
+  RefusedError,
   systemClock,
   toHex,
   type Clock,
   type Logger,
 } from '@cipherlog/core'
-import { labelledHash, labels, sha256 } from '@cipherlog/crypto/hash'
+import { labels, sha256 } from '@cipherlog/crypto/hash'
 import { signLabelled } from '@cipherlog/crypto/signature'
+import { applied, modes, signedApplied, type NodeKeys } from '@cipherlog/format'
 import {
-  applied,
-  cellProof,
-  commandBundle,
-  keyEnvelope,
-  leafKinds,
-  leafRecord,
-  modes,
-  readPolicies,
-  receipt,
-  signedApplied,
-  signedCommandBundle,
-  storedValue,
-  type CommandBundle,
-  type NodeKeys,
-} from '@cipherlog/format'
-import { type ClosedBatch, type Leaf, type Ledger, type StoredAnswer } from '@cipherlog/machine'
-import { formatTlogProof, parseCheckpoint, parseNote } from '@cipherlog/merkle/verify'
-import { inclusionProof } from '@cipherlog/merkle/tree'
+  builtInMachines,
+  type ClosedBatch,
+  type Leaf,
+  type Ledger,
+  type StateMachine,
+  type StoredAnswer,
+} from '@cipherlog/machine'
+import { rootFromTiles } from '@cipherlog/merkle/tree'
+import { parseCheckpoint, parseNote } from '@cipherlog/merkle/verify'
 import { type ProofVerifier } from '@cipherlog/proof'
 import { type StateStore, type TrailStore } from '@cipherlog/storage'
 import {
@@ -51,24 +50,38 @@ import {
   type WatchedLeaf,
 } from '../node-api.ts'
 import { type Replicator } from '../replicator.ts'
-import { admit, refuseIfBusy, type Admitted } from './admission.ts'
-import { ApplyLoop } from './apply-loop.ts'
+import { admit, workOf, type Admitted } from './admission.ts'
+import { ApplyLoop, type AppliedEntry } from './apply-loop.ts'
+import { busy, CostBudget } from './cost-budget.ts'
 import { Marks } from './marks.ts'
 import { Persistence } from './persistence.ts'
-import { PendingProposals } from './proposals.ts'
-import { Publisher, type PublisherOptions, type SignatureLines } from './publisher.ts'
+import { PendingProposals, type ApplyOutcome } from './proposals.ts'
+import { Publisher, type PublisherOptions } from './publisher.ts'
+import { type SignatureLines } from './cosignatures.ts'
+import { Reads } from './reads.ts'
+import { Signal } from './signal.ts'
 
 /** A proposal that is not applied by then gets `ERR_OUTCOME_UNKNOWN`. */
 const answerMsMax = 15_000
 /** A new leader applies what came before its term before it admits anything; requests wait this long for it. */
 const leaderReadyMsMax = 3_000
-/** Longest wait of a cell read for its checkpoint. */
-const publishedMsMax = 10_000
+/** How often lost cosignatures are sent again. */
+const cosignTickMs = 500
+/** Closed batches whose way to publication is timed. */
+const timedBatchesMax = 256
+/** After these a replica does not go on: what it would say next cannot be relied on. */
+const fatalCodes = new Set(['ERR_INVARIANT', 'ERR_STORAGE_FAILED', 'ERR_TRAIL_DAMAGED'])
+
+/** Stages whose length is measured; each ends with the stage it is named after. */
+export type TimedStage = 'admitted' | 'committed' | 'verified' | 'applied' | 'published'
 
 /** What the pipeline reports as it goes; a host turns it into metrics. */
 export interface ReplicaObserver {
   refused(code: string): void
-  applied(entry: { readonly verdicts: readonly number[]; readonly durationMs: number }): void
+  applied(entry: AppliedEntry): void
+  /** Proposals without an answer. */
+  pending(count: number): void
+  stage(stage: TimedStage, durationMs: number): void
   treeSize(size: number): void
   published(size: number): void
 }
@@ -84,12 +97,20 @@ export interface ReplicaOptions {
   readonly logger: Logger
   readonly observer: ReplicaObserver
   readonly signedHead: PublisherOptions['signedHead']
-  readonly crossCheck: PublisherOptions['crossCheck']
-  readonly broadcast: (lines: SignatureLines) => void
+  /** Compares the tree of a batch record with a second computation; throws if they differ. */
+  readonly crossCheck: (closed: ClosedBatch) => void
+  readonly broadcast: PublisherOptions['broadcast']
+  readonly send: PublisherOptions['send']
+  /** A key event changed who takes part. */
+  readonly onMembersChanged: () => void
+  /** Called once; the replica has halted before. */
   readonly onFatal: (error: unknown) => void
   readonly batchIntervalMs: number
   readonly idleMarkMs: number
   readonly pendingProposalsMax: number
+  readonly unappliedCostMsMax: number
+  /** An application's own state machines, those of the ledger. */
+  readonly machines?: readonly StateMachine[] | undefined
   /** What the leader checks before it appends; replicas decide again whatever a faulty leader lets in. */
   readonly admit?: typeof admit | undefined
   /** Addresses for status, by peer id. */
@@ -101,48 +122,70 @@ export interface ReplicaOptions {
   readonly version: string
 }
 
-/** What a restart found on disk. */
+/** What a restart found in the trail. */
 export interface Resumed {
-  readonly publishedSize: number
+  readonly checkpoint: string | undefined
   /** Checkpoints of transition sizes, from the published policy chain. */
-  readonly transitions: Iterable<readonly [size: number, checkpoint: string]>
+  readonly transitions: readonly string[]
 }
 
 export class Replica implements NodeApi {
   readonly #options: ReplicaOptions
   readonly #clock: Clock
   readonly #proposals = new PendingProposals()
+  readonly #budget: CostBudget
+  readonly #machines: ReadonlyMap<string, StateMachine>
   readonly #apply: ApplyLoop
   readonly #publisher: Publisher
   readonly #persistence: Persistence
   readonly #marks: Marks
+  readonly #reads: Reads
+  readonly #leaves = new Signal()
   #lastClosed: ClosedBatch | undefined
-  #leafWaiters: (() => void)[] = []
-  #stopped = false
+  /** When batches were closed, by tree size. */
+  readonly #closedAt = new Map<number, number>()
   /** Checkpoints of transition sizes, which the policy chain carries. */
   readonly #transitions: Map<number, string>
+  readonly #resumed: Resumed
+  #cosignerSets: number
+  #halted = false
+  #stopping = false
+  #running: Promise<void> | undefined
 
   constructor(options: ReplicaOptions, resumed: Resumed) {
     this.#options = options
+    this.#resumed = resumed
     this.#clock = options.clock ?? systemClock
-    this.#transitions = new Map(resumed.transitions)
-    const { ledger, replicator, keys, trail, state, logger, observer, onFatal } = options
-    const { genesis } = ledger.registry
+    this.#transitions = new Map(resumed.transitions.map((note) => [sizeOf(note), note]))
+    this.#machines = new Map([...builtInMachines, ...(options.machines ?? [])].map((each) => [each.name, each]))
+    const { ledger, replicator, keys, trail, state, logger, observer } = options
+    this.#cosignerSets = ledger.registry.cosignerSets.length
+    const monotonic = (): number => this.#clock.monotonic()
+    const onFatal = (error: unknown): void => this.#fail(error)
+    this.#budget = new CostBudget(options.unappliedCostMsMax, monotonic)
     this.#publisher = new Publisher({
       origin: ledger.origin,
-      clusterName: genesis.name,
+      clusterName: ledger.registry.genesis.name,
       self: { peerId: keys.peerId, logKey: keys.log, cosignerKey: keys.cosigner },
       setsFor: (size) => ledger.registry.setsFor(size),
       signedHead: options.signedHead,
       clock: this.#clock,
       logger,
-      crossCheck: options.crossCheck,
       broadcast: options.broadcast,
+      send: options.send,
       publish: (size, note) => this.#publish(size, note),
       onFatal,
     })
-    this.#publisher.resume(resumed.publishedSize)
-    this.#persistence = new Persistence({ trail, state, onPersisted: () => {}, onFatal })
+    this.#persistence = new Persistence({
+      trail,
+      state,
+      atBatchRecord: () =>
+        ledger.openLeaves === 0 && trail.size === ledger.treeSize
+          ? { treeSize: ledger.treeSize, appliedIndex: ledger.appliedIndex }
+          : undefined,
+      onPersisted: ({ treeSize }) => this.#publisher.persisted(treeSize),
+      onFatal,
+    })
     this.#marks = new Marks({
       replicator,
       clock: this.#clock,
@@ -158,77 +201,149 @@ export class Replica implements NodeApi {
       logger,
       onLeaf: (leaf) => this.#leaf(leaf),
       onClosed: (closed) => this.#closed(closed),
-      onApplied: (entry) => observer.applied(entry),
+      room: () => this.#persistence.room(),
+      onApplied: (entry) => {
+        observer.applied(entry)
+        observer.stage('verified', entry.verifyMs)
+      },
       onRefused: (code) => observer.refused(code),
-      monotonic: () => this.#clock.monotonic(),
+      monotonic,
+    })
+    this.#reads = new Reads({
+      ledger,
+      trail,
+      publisher: this.#publisher,
+      clock: this.#clock,
+      leaves: this.#leaves,
+      stopped: () => this.#stopping,
+      lastClosed: () => this.#lastClosed,
+      policyChain: () => this.#policyChain(),
+      caughtUp: async () => this.#apply.reached(await replicator.readBarrier()),
+      wantMark: () => this.#marks.want(),
+    })
+    // Nobody knows what becomes of a deposed leader's entries; its successor answers a retry.
+    replicator.onLeadershipChange(({ role }) => {
+      if (role !== 'leader') this.#proposals.failAll(new ProposalOutcomeUnknownError())
     })
   }
 
-  /** Applies until stopped. */
-  async run(): Promise<void> {
-    const refresh = setInterval(() => {
-      this.#publisher.refresh().catch((error: unknown) => this.#options.onFatal(error))
-    }, 20_000)
-    const repeat = setInterval(() => {
-      if (this.#publisher.publishedSize < (this.#lastClosed?.size ?? 0)) this.#publisher.repeat()
-    }, 500)
-    try {
-      await this.#apply.run()
-    } finally {
-      clearInterval(refresh)
-      clearInterval(repeat)
-    }
-  }
+  // --- from start to stop ---
 
   /** A fresh ledger's genesis: leaf 0 and its batch. */
   begin(leaf: Leaf, closed: ClosedBatch): void {
+    this.#publisher.resume({ treeSize: 0, ...this.#resumed })
     this.#leaf(leaf)
     this.#leaf(closed.leaf)
     this.#closed(closed)
   }
 
-  /** The newest batch of before a restart, whose leaves are in the trail: to be cosigned again. */
-  resume(closed: ClosedBatch): void {
-    this.#lastClosed = closed
-    this.#publisher.closed(closed)
+  /**
+   * Goes on from the batch record that the state store holds: it is cosigned again, and before it whatever transition
+   * sizes were not published. @throws InvariantViolation if the trail is not the one that was signed.
+   */
+  async resume(): Promise<void> {
+    const { ledger, trail, signedHead } = this.#options
+    const { treeSize } = ledger
+    const rootOf = (size: number): Promise<Uint8Array> =>
+      rootFromTiles(size, (level, index, width) => trail.readTile(level, index, width))
+    const newest = ledger.newestBatch(await trail.readEntry(treeSize - 1))
+    const head = signedHead.read()
+    for (const signed of [head, { size: treeSize, rootHash: newest.rootHash }]) {
+      if (signed === undefined || signed.size > treeSize) continue
+      invariant(
+        equalBytes(await rootOf(signed.size), signed.rootHash),
+        'The trail does not have the root that this replica signed or stored. Keep its disk as evidence.',
+        { size: signed.size, expected: toHex(signed.rootHash) },
+      )
+    }
+    this.#publisher.resume({ treeSize, ...this.#resumed })
+    for (const { transitionSize: size } of ledger.registry.cosignerSets) {
+      if (size === undefined || size <= this.#publisher.publishedSize || size >= treeSize) continue
+      this.#publisher.closed({ size, rootHash: await rootOf(size), transition: true })
+    }
+    this.#lastClosed = newest
+    this.#publisher.closed(newest)
   }
 
+  /** Applies until stopped; resolves then. A fault goes to `onFatal`. */
+  run(): Promise<void> {
+    const ticks = setInterval(() => this.#publisher.tick(), cosignTickMs)
+    this.#running = this.#apply
+      .run()
+      .catch((error: unknown) => this.#fail(error))
+      .finally(() => clearInterval(ticks))
+    return this.#running
+  }
+
+  /** Answers nothing more, at once; what is known to be good is still written and published. */
+  #cease(): void {
+    this.#stopping = true
+    this.#marks.stop()
+    this.#apply.stop()
+    this.#proposals.failAll(new ProposalOutcomeUnknownError())
+    this.#leaves.wake()
+  }
+
+  #fail(error: unknown): void {
+    if (this.#halted) return
+    this.halt()
+    this.#options.onFatal(error)
+  }
+
+  /** Ends everything at once; for faults that were found elsewhere. */
+  halt(): void {
+    this.#halted = true
+    this.#cease()
+    this.#persistence.stop()
+    this.#publisher.halt()
+  }
+
+  /** To be called once the replicator has stopped. Resolves when nothing is written any more. */
+  async stop(): Promise<void> {
+    this.#cease()
+    await this.#running
+    await this.#persistence.idle()
+    this.#publisher.halt()
+    await this.#publisher.idle()
+  }
+
+  /** What a peer sent; evidence of a fork goes to `onFatal`. */
   peerSignatures(from: Uint8Array, lines: SignatureLines): void {
     this.#publisher.received(from, lines)
+  }
+
+  peerRequest(from: Uint8Array, size: number): void {
+    this.#publisher.requested(from, size)
   }
 
   peerConnected(): void {
     this.#publisher.repeat()
   }
 
-  async stop(): Promise<void> {
-    this.#stopped = true
-    this.#marks.stop()
-    this.#apply.stop()
-    this.#proposals.failAll(new ProposalOutcomeUnknownError())
-    this.#wakeLeafWaiters()
-    await this.#publisher.idle()
-    await this.#persistence.idle()
-  }
+  // --- what applying leads to ---
 
   #leaf(leaf: Leaf): void {
-    const { trail, observer } = this.#options
+    const { trail, observer, ledger, onMembersChanged } = this.#options
     const { leafIndex: index, record: entry, signed, trailBody: body, tiles } = leaf
     trail.append({ index, entry, signed, body, tiles })
+    this.#persistence.leaf(entry.length + signed.length + body.length)
     observer.treeSize(index + 1)
-    this.#wakeLeafWaiters()
-  }
-
-  #wakeLeafWaiters(): void {
-    const waiters = this.#leafWaiters
-    this.#leafWaiters = []
-    for (const resolve of waiters) resolve()
+    const sets = ledger.registry.cosignerSets.length
+    if (sets !== this.#cosignerSets) {
+      this.#cosignerSets = sets
+      onMembersChanged()
+    }
+    this.#leaves.wake()
   }
 
   #closed(closed: ClosedBatch): void {
+    this.#options.crossCheck(closed)
     this.#lastClosed = closed
-    this.#persistence.closed(this.#options.ledger.appliedIndex)
+    this.#closedAt.set(closed.size, this.#clock.monotonic())
+    if (this.#closedAt.size > timedBatchesMax) this.#closedAt.delete(this.#closedAt.keys().next().value!)
+    this.#persistence.closed()
     this.#publisher.closed(closed)
+    this.#leaves.wake()
   }
 
   async #publish(size: number, note: string): Promise<void> {
@@ -236,48 +351,84 @@ export class Replica implements NodeApi {
     if (ledger.registry.setsFor(size).length > 1) this.#transitions.set(size, note)
     await trail.publish({ checkpoint: note, size, policyChain: this.#policyChain() })
     observer.published(size)
+    const closedAt = this.#closedAt.get(size)
+    if (closedAt !== undefined) observer.stage('published', this.#clock.monotonic() - closedAt)
+    for (const old of [...this.#closedAt.keys()]) if (old <= size) this.#closedAt.delete(old)
   }
 
-  // --- what clients ask ---
+  #policyChain(): Uint8Array {
+    return this.#options.ledger.registry.policyChain((size) => this.#transitions.get(size))
+  }
+
+  // --- what writers ask ---
 
   async propose(proposal: Proposal): Promise<ProposalAnswer> {
-    const { replicator, pendingProposalsMax } = this.#options
+    const { observer, pendingProposalsMax } = this.#options
     await this.#leaderReady()
-    refuseIfBusy(this.#proposals.size, pendingProposalsMax)
-    const admitted = await this.#admit(proposal)
-    if (admitted.outcome === 'duplicate') return this.#answer(admitted.answer, true)
+    if (this.#proposals.size >= pendingProposalsMax) throw busy(this.#budget.total)
     const digest = sha256(proposal.signed)
-    const { answer, first } = this.#proposals.wait(digest, answerMsMax)
-    if (first) {
-      void replicator.propose(proposal.kind, admitted.payload).then((outcome) => {
-        if (outcome.outcome === 'dropped') {
-          this.#proposals.fail(
-            digest,
-            outcome.reason === 'not-leader'
-              ? new NotLeaderError(outcome.leaderId)
-              : new CipherlogError(
-                  'ERR_BUSY',
-                  'The leader has more uncommitted bytes than it may hold; wait and send the same bytes again.',
-                ),
-          )
-        } else if (outcome.outcome === 'unknown') {
-          this.#proposals.fail(digest, new ProposalOutcomeUnknownError())
-        }
-      })
-    }
-    const outcome = await answer
+    const outcome = await (this.#proposals.join(digest, answerMsMax) ?? this.#proposeNew(proposal, digest))
+    observer.pending(this.#proposals.size)
     if (outcome.outcome === 'refused') throw outcome.error
     if (proposal.receipt) this.#marks.want()
     return this.#answer(outcome.answer, outcome.outcome === 'duplicate')
   }
 
-  async #admit(proposal: Proposal): Promise<Admitted> {
+  async #proposeNew(proposal: Proposal, digest: Uint8Array): Promise<ApplyOutcome> {
+    const { replicator, observer } = this.#options
+    const arrivedAt = this.#clock.monotonic()
+    let release: (() => void) | undefined
+    try {
+      const admitted = await this.#admit(proposal, () => {
+        const { owner, costMs } = workOf(proposal, this.#options.ledger, this.#machines)
+        release = this.#budget.take(owner, costMs)
+      })
+      if (admitted.outcome === 'duplicate') return admitted
+      if (this.#stopping) throw stopping()
+      // The same bytes may have been admitted twice meanwhile.
+      const joined = this.#proposals.join(digest, answerMsMax)
+      if (joined !== undefined) return await joined
+      const admittedAt = this.#clock.monotonic()
+      observer.stage('admitted', admittedAt - arrivedAt)
+      const { pending, answer } = this.#proposals.start(digest, answerMsMax)
+      observer.pending(this.#proposals.size)
+      void replicator.propose(proposal.kind, admitted.payload).then((proposed) => {
+        switch (proposed.outcome) {
+          case 'committed':
+            pending.index = proposed.index
+            observer.stage('committed', this.#clock.monotonic() - admittedAt)
+            return
+          case 'dropped':
+            this.#proposals.fail(
+              pending,
+              proposed.reason === 'not-leader' ? new NotLeaderError(proposed.leaderId) : busy(this.#budget.total),
+            )
+            return
+          case 'unknown':
+            this.#proposals.fail(pending, new ProposalOutcomeUnknownError())
+        }
+      })
+      const outcome = await answer
+      observer.stage('applied', this.#clock.monotonic() - admittedAt)
+      return outcome
+    } finally {
+      release?.()
+    }
+  }
+
+  async #admit(proposal: Proposal, reserve: () => void): Promise<Admitted> {
     const { ledger, verifier, observer } = this.#options
     try {
-      return await (this.#options.admit ?? admit)(ledger, verifier, proposal)
+      return await (this.#options.admit ?? admit)(ledger, verifier, proposal, reserve)
     } catch (error) {
-      if (error instanceof CipherlogError) observer.refused(error.code)
-      throw error
+      if (error instanceof RefusedError || error instanceof DecodeError) {
+        observer.refused(error.code)
+        throw error
+      }
+      if (errorCode(error) === 'ERR_PROOF_BUSY') throw busy(this.#budget.total)
+      // Verifier or state failed: that says nothing about the proposal, and the node must stop.
+      this.#fail(error)
+      throw new CipherlogError('ERR_UNAVAILABLE', 'The replica stops because of a fault of its own; ask another one.')
     }
   }
 
@@ -286,10 +437,11 @@ export class Replica implements NodeApi {
     const { replicator, ledger } = this.#options
     const deadline = this.#clock.monotonic() + leaderReadyMsMax
     for (;;) {
+      if (this.#stopping) throw stopping()
       const since = replicator.leadingSince()
       if (since === undefined) throw new NotLeaderError(replicator.status().leaderId)
       if (ledger.appliedIndex >= since) return
-      if (this.#clock.monotonic() > deadline || this.#stopped) {
+      if (this.#clock.monotonic() > deadline) {
         throw new CipherlogError('ERR_UNAVAILABLE', 'The leader is not ready yet; try again.')
       }
       await new Promise((resolve) => setTimeout(resolve, 10))
@@ -310,6 +462,8 @@ export class Replica implements NodeApi {
       duplicate,
     }
   }
+
+  // --- what readers ask ---
 
   status(): NodeStatus {
     const { ledger, replicator, keys, peerAddresses, version } = this.#options
@@ -351,209 +505,91 @@ export class Replica implements NodeApi {
   }
 
   ready(): Readiness {
-    const { replicator, ledger } = this.#options
+    const { replicator, ledger, trail } = this.#options
     const { leaderId, commitIndex } = replicator.status()
     const reasons: string[] = []
+    if (this.#stopping) reasons.push('the replica has stopped')
     if (leaderId === undefined) reasons.push('no leader is known')
     if (commitIndex - ledger.appliedIndex > 10_000) reasons.push('applying is far behind')
+    if (this.#publisher.publishedSize > trail.size) reasons.push('the log is being replayed up to the checkpoint')
     return { ok: reasons.length === 0, reasons }
   }
 
+  /** A fault that a read finds stops the replica like any other. */
+  async #guarded<T>(read: () => T | Promise<T>): Promise<T> {
+    try {
+      return await read()
+    } catch (error) {
+      if (fatalCodes.has(errorCode(error) ?? '')) this.#fail(error)
+      throw error
+    }
+  }
+
   keyEvents(from: number, max: number): Promise<readonly Uint8Array[]> {
-    const { registry } = this.#options.ledger
-    const out: Uint8Array[] = []
-    for (let number = from; number <= registry.head.number && out.length < max; number++) {
-      out.push(number === 0 ? registry.signedGenesis : registry.event(number)!.signed)
-    }
-    return Promise.resolve(out)
+    return this.#guarded(() => this.#reads.keyEvents(from, max))
   }
 
-  async checkpoint(): Promise<PublishedCheckpoint> {
-    const note = await this.#publishedNote()
-    const { size } = parseCheckpoint(parseNote(note).text)
-    return {
-      checkpoint: note,
-      policyChain: this.#policyChain(),
-      lastLeaf: await this.#options.trail.readEntry(size - 1),
-      proof: await this.#proof(size - 1, size),
-    }
+  checkpoint(): Promise<PublishedCheckpoint> {
+    return this.#guarded(() => this.#reads.checkpoint())
   }
 
-  #policyChain(): Uint8Array {
-    return this.#options.ledger.registry.policyChain((size) => this.#transitions.get(size))
+  receipt(leaf: number, waitMs: number, signal?: AbortSignal): Promise<Uint8Array> {
+    return this.#guarded(() => this.#reads.receipt(leaf, waitMs, signal))
   }
 
-  async #publishedNote(): Promise<string> {
-    const note = await this.#options.trail.checkpoint()
-    if (note === undefined) {
-      throw new CipherlogError('ERR_NOT_PUBLISHED', 'No checkpoint has its quorum of signatures yet; try again soon.')
-    }
-    return note
+  leaf(index: number): Promise<StoredLeaf> {
+    return this.#guarded(() => this.#reads.leaf(index))
   }
 
-  #proof(leafIndex: number, treeSize: number): Promise<Uint8Array[]> {
-    const { trail } = this.#options
-    return inclusionProof(leafIndex, treeSize, (level, index, width) => trail.readTile(level, index, width))
-  }
-
-  /** A proof of `leaf` in the newest published checkpoint, which must cover it. */
-  async #tlogProof(leaf: number): Promise<string> {
-    const checkpoint = await this.#publishedNote()
-    const { size } = parseCheckpoint(parseNote(checkpoint).text)
-    return formatTlogProof({ index: leaf, proof: await this.#proof(leaf, size), checkpoint })
-  }
-
-  #requireLeaf(leaf: number): void {
-    if (leaf < this.#options.ledger.treeSize) return
-    throw new CipherlogError('ERR_NOT_FOUND', `There is no leaf ${leaf} yet.`, { details: { leaf } })
-  }
-
-  async receipt(leaf: number, waitMs: number): Promise<Uint8Array> {
-    this.#requireLeaf(leaf)
-    if (this.#publisher.publishedSize <= leaf) this.#marks.want()
-    if (!(await this.#publisher.published(leaf + 1, waitMs))) {
-      throw new CipherlogError(
-        'ERR_NOT_PUBLISHED',
-        `Leaf ${leaf} is applied, but no checkpoint covers it yet; ask again.`,
-        { details: { leaf } },
-      )
-    }
-    return encode(receipt, {
-      version: 1,
-      leafRecord: await this.#options.trail.readEntry(leaf),
-      tlogProof: await this.#tlogProof(leaf),
-      policyChain: this.#policyChain(),
-    })
-  }
-
-  async leaf(index: number): Promise<StoredLeaf> {
-    this.#requireLeaf(index)
-    const { trail } = this.#options
-    const signed = await trail.readSigned(index)
-    const record = await trail.readEntry(index)
-    return { record, signed, body: await trail.readBody(index), wraps: this.#wraps(record, signed) }
-  }
-
-  /** Wraps of the envelopes that a bundle wrote, from state: the trail does not keep them. */
-  #wraps(record: Uint8Array, signed: Uint8Array): Uint8Array {
-    const bundle = bundleOf(record, signed)
-    const parts: Uint8Array[] = []
-    for (const head of bundle?.heads ?? []) {
-      if (head.wraps === undefined || head.args === undefined) continue
-      const stored = this.#options.ledger.envelope(labelledHash(labels.envelopeId, head.args))
-      if (stored !== undefined) parts.push(stored.wraps)
-    }
-    const out = new Uint8Array(parts.reduce((length, part) => length + part.length, 0))
-    let at = 0
-    for (const part of parts) {
-      out.set(part, at)
-      at += part.length
-    }
-    return out
-  }
-
-  async value(query: {
+  value(query: {
     readonly namespace: string
     readonly key: Uint8Array
     readonly linearizable: boolean
   }): Promise<{ readonly value: StoredValue | undefined; readonly appliedLeafCount: number }> {
-    const { ledger, replicator, trail } = this.#options
-    if (query.linearizable) await this.#apply.reached(await replicator.readBarrier())
-    const appliedLeafCount = ledger.treeSize
-    const bytes = ledger.value(query.namespace, query.key)
-    if (bytes === undefined) return { value: undefined, appliedLeafCount }
-    const { leaf, command, ciphertext } = decode(storedValue, bytes)
-    return {
-      appliedLeafCount,
-      value: {
-        leaf,
-        command,
-        ciphertext,
-        record: await trail.readEntry(leaf),
-        signed: await trail.readSigned(leaf),
-        tlogProof: leaf < this.#publisher.publishedSize ? await this.#tlogProof(leaf) : '',
-      },
-    }
+    return this.#guarded(() => this.#reads.value(query))
   }
 
-  /** As of the first batch record that covers everything applied when the read was confirmed. */
-  async cell(query: { readonly namespace: string; readonly key: Uint8Array }): Promise<ProvenCell | undefined> {
-    const { ledger, replicator } = this.#options
-    await this.#apply.reached(await replicator.readBarrier())
-    const wanted = ledger.treeSize
-    const deadline = this.#clock.monotonic() + publishedMsMax
-    while (ledger.openLeaves > 0 && (this.#lastClosed?.size ?? 0) < wanted) {
-      this.#marks.want()
-      if (this.#clock.monotonic() > deadline) {
-        throw new CipherlogError('ERR_NOT_PUBLISHED', 'No batch was closed in time; try again.')
-      }
-      await this.#nextLeaf(100)
-    }
-    // One synchronous step: the cells are those of the newest batch record.
-    const closed = this.#lastClosed
-    const proven = ledger.cell(query.namespace, query.key)
-    if (proven === undefined || closed === undefined) return undefined
-    const cell = encode(cellProof, proven)
-    const { record } = closed.leaf
-    if (!(await this.#publisher.published(closed.size, publishedMsMax))) {
-      throw new CipherlogError('ERR_NOT_PUBLISHED', 'The batch record has no quorum of signatures yet; try again.')
-    }
-    return { cellProof: cell, batchRecord: record, tlogProof: await this.#tlogProof(closed.leaf.leafIndex) }
+  cell(query: { readonly namespace: string; readonly key: Uint8Array }): Promise<ProvenCell | undefined> {
+    return this.#guarded(() => this.#reads.cell(query))
   }
 
   envelope(id: Uint8Array): Promise<{ readonly fixed: Uint8Array; readonly wraps: Uint8Array }> {
-    const stored = this.#options.ledger.envelope(id)
-    if (stored === undefined) {
-      return Promise.reject(new CipherlogError('ERR_NOT_FOUND', 'There is no such key envelope.'))
-    }
-    return Promise.resolve({ fixed: encode(keyEnvelope, stored.envelope), wraps: stored.wraps })
+    return this.#guarded(() => this.#reads.envelope(id))
   }
 
   session(client: Uint8Array): Promise<ClientSessions> {
-    return Promise.resolve(this.#options.ledger.sessions(client))
+    return this.#guarded(() => this.#options.ledger.sessions(client))
   }
 
   async *watch(
     query: { readonly fromLeaf: number; readonly namespace: string | undefined },
     signal: AbortSignal,
-  ): AsyncIterable<WatchedLeaf> {
-    const { ledger, trail } = this.#options
-    for (let leaf = query.fromLeaf; !signal.aborted && !this.#stopped;) {
-      if (leaf >= ledger.treeSize) {
-        await this.#nextLeaf(1_000)
-        continue
+  ): AsyncGenerator<WatchedLeaf> {
+    const leaves = this.#reads.watch(query, signal)
+    try {
+      for (;;) {
+        const next = await this.#guarded(() => leaves.next())
+        if (next.done === true) return
+        yield next.value
       }
-      const record = await trail.readEntry(leaf)
-      const signed = await trail.readSigned(leaf)
-      const wanted =
-        query.namespace === undefined ||
-        (bundleOf(record, signed)?.heads.some((head) => head.namespace === query.namespace) ?? false)
-      if (wanted) yield { leaf, record, signed, body: await trail.readBody(leaf) }
-      leaf++
+    } finally {
+      await leaves.return(undefined)
     }
   }
 
-  #nextLeaf(waitMsMax: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, waitMsMax)
-      this.#leafWaiters.push(() => {
-        clearTimeout(timer)
-        resolve()
-      })
-    })
-  }
-
-  async trailFile(path: string): Promise<TrailFile | undefined> {
-    return this.#options.trail.file(path)
+  trailFile(path: string): Promise<TrailFile | undefined> {
+    return this.#guarded(() => this.#reads.trailFile(path))
   }
 
   bodiesArePublic(): boolean {
-    return this.#options.ledger.registry.namespaces().every((namespace) => namespace.readPolicy === readPolicies.public)
+    return this.#reads.bodiesArePublic()
   }
 }
 
-/** The bundle in a leaf's slot, or undefined if the leaf is of another kind. */
-function bundleOf(record: Uint8Array, signed: Uint8Array): CommandBundle | undefined {
-  if (signed.length === 0 || decode(leafRecord, record).kind !== leafKinds.commandBundle) return undefined
-  return decode(commandBundle, decode(signedCommandBundle, signed)[0])
+function stopping(): CipherlogError {
+  return new CipherlogError('ERR_UNAVAILABLE', 'The replica is stopping; ask another one.')
+}
+
+function sizeOf(note: string): number {
+  return parseCheckpoint(parseNote(note).text).size
 }
