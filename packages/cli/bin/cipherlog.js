@@ -1,8 +1,10 @@
 #!/usr/bin/env node
 // Plain JavaScript, so that an old Node can say what is wrong instead of failing to parse.
+import process from 'node:process'
+
 const [major, minor] = process.versions.node.split('.').map(Number)
 if (major < 22 || (major === 22 && minor < 19)) {
-  console.error(`cipherlog needs Node 22.19 or newer, this is ${process.version}; run it with a newer Node.`)
+  process.stderr.write(`cipherlog needs Node 22.19 or newer, this is ${process.version}; run it with a newer Node.\n`)
   process.exit(70)
 }
 await import('../src/main.ts')

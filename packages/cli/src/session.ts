@@ -1,7 +1,10 @@
-/** Commands that talk to the cluster: connected, used, closed. */
+/**
+ * Commands that talk to the cluster: connected, used, closed. The SDK is loaded only by commands that need it, so that
+ * help and usage errors come at once.
+ */
 import { join } from 'node:path'
-import { type Cipherlog } from '@cipherlog/client'
-import { connectAs, connectAsGuest } from './cluster/connect.ts'
+import type { Cipherlog } from '@cipherlog/client'
+import type { Operator } from '@cipherlog/client/operator'
 import { withLock } from './cluster/lock.ts'
 import { readProfile } from './cluster/profile.ts'
 import { type Context } from './context.ts'
@@ -14,7 +17,24 @@ export const lockFile = ({ directory }: Context): string => join(directory, 'me.
 export async function withLog<T>(context: Context, use: (log: Cipherlog) => Promise<T>): Promise<T> {
   const profile = await readProfile(context.directory)
   const passphrase = await context.passphrase()
-  return withLock(lockFile(context), async () => using(await connectAs(profile, passphrase), use))
+  const { connectAs } = await import('./cluster/connect.ts')
+  return withLock(lockFile(context), async () =>
+    using(await connectAs(profile, passphrase), async (log) => {
+      const { entries } = log.keyring
+      const result = await use(log)
+      // A content key that is kept spares the next command a new envelope.
+      if (log.keyring.entries !== entries) await log.keyring.save()
+      return result
+    }),
+  )
+}
+
+/** As a key operator, whose keys are in the same keyring. */
+export function withOperator<T>(context: Context, use: (operator: Operator, log: Cipherlog) => Promise<T>): Promise<T> {
+  return withLog(context, async (log) => {
+    const { Operator } = await import('@cipherlog/client/operator')
+    return use(new Operator(log), log)
+  })
 }
 
 /**
@@ -23,6 +43,7 @@ export async function withLog<T>(context: Context, use: (log: Cipherlog) => Prom
  */
 export async function withReadOnlyLog<T>(context: Context, use: (log: Cipherlog) => Promise<T>): Promise<T> {
   const profile = await readProfile(context.directory)
+  const { connectAs } = await import('./cluster/connect.ts')
   return using(await connectAs(profile, await context.passphrase(), { readOnly: true }), use)
 }
 
@@ -32,6 +53,7 @@ export async function withGuest<T>(
   use: (log: Cipherlog) => Promise<T>,
   registryMaxAgeMs?: number,
 ): Promise<T> {
+  const { connectAsGuest } = await import('./cluster/connect.ts')
   return using(await connectAsGuest(await readProfile(context.directory), registryMaxAgeMs), use)
 }
 
@@ -40,7 +62,8 @@ async function using<T>(log: Cipherlog, use: (log: Cipherlog) => Promise<T>): Pr
     return await use(log)
   } catch (error) {
     // How the SDK refuses an argument, such as an amount out of range.
-    if (error instanceof RangeError) throw new UsageError(`${error.message}.`)
+    if (error instanceof RangeError)
+      throw new UsageError(`${error.message.charAt(0).toUpperCase()}${error.message.slice(1)}.`)
     throw error
   } finally {
     await log.close()

@@ -1,7 +1,8 @@
 /** From a cluster directory to a connected SDK. */
 import { Cipherlog, fileMemory, inMemory, Keyring, openKeyringFile, type ClientMemory } from '@cipherlog/client'
 import { CipherlogError, toHex } from '@cipherlog/core'
-import { readTrustPolicy, type Profile } from './profile.ts'
+import { type Profile } from './profile.ts'
+import { readTrustPolicy } from './trust-policy.ts'
 
 export interface ConnectAsOptions {
   /** Default: those of the profile. */

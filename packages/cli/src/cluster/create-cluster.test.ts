@@ -8,7 +8,8 @@ import { loadConfig } from '@cipherlog/server'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createCluster } from './create-cluster.ts'
 import { listNodes } from './layout.ts'
-import { readTrustPolicy, type Profile } from './profile.ts'
+import { type Profile } from './profile.ts'
+import { readTrustPolicy } from './trust-policy.ts'
 
 let root: string
 let profile: Profile

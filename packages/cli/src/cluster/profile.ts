@@ -2,11 +2,8 @@
 import { readFile } from 'node:fs/promises'
 import { join, relative, resolve } from 'node:path'
 import { CipherlogError, fromHex, toHex } from '@cipherlog/core'
-import { type TrustPolicy } from '@cipherlog/format'
-import { decodeTrustPolicy } from '@cipherlog/registry'
 import { parse, stringify, TomlError } from 'smol-toml'
 import { z } from 'zod'
-import { readDecoded } from '../files.ts'
 import { clusterFiles } from './layout.ts'
 
 const path = z.string().min(1)
@@ -83,9 +80,4 @@ export function formatProfile(profile: Profile): string {
     memory: inside(profile.memoryFile),
     client: toHex(profile.client),
   })
-}
-
-/** @throws CipherlogError `ERR_FILE`; PolicyError `ERR_POLICY_WITNESSES` */
-export function readTrustPolicy(file: string): Promise<TrustPolicy> {
-  return readDecoded(file, 'a trust policy', decodeTrustPolicy)
 }

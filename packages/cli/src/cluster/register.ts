@@ -2,13 +2,9 @@
 import { type Cipherlog } from '@cipherlog/client'
 import { Operator } from '@cipherlog/client/operator'
 import { publicKeyOf } from '@cipherlog/crypto/signature'
-import { roles, type Grant } from '@cipherlog/format'
+import { roles } from '@cipherlog/format'
 import { possessionOf } from '@cipherlog/registry'
-
-/** Of the built-in state machines, and `envelope`, which every writer of sealed values needs. */
-export const allOperations = ['envelope', 'put', 'delete', 'append', 'add'] as const
-
-export const everything: Grant = { namespaces: '*', operations: [...allOperations] }
+import { everything } from '../grants.ts'
 
 /** Adds the log's own identity as a client, unless it is one already. @returns whether it was added now. */
 export async function registerOwnClient(log: Cipherlog): Promise<boolean> {

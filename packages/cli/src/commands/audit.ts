@@ -2,12 +2,10 @@
 import { stat } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
-import { auditTrail, type AuditReport } from '@cipherlog/audit'
-import { createWorkerVerifier, trailDirectory } from '@cipherlog/audit/node'
+import type { AuditReport } from '@cipherlog/audit'
 import { CipherlogError } from '@cipherlog/core'
 import { type Command } from 'commander'
 import { clusterFiles } from '../cluster/layout.ts'
-import { readTrustPolicy } from '../cluster/profile.ts'
 import { contextOf, type Io } from '../context.ts'
 import { type Output } from '../output.ts'
 import { progressBar } from '../progress-bar.ts'
@@ -21,6 +19,11 @@ export function addAudit(program: Command, io: Io): void {
     .option('--policy <file>', 'trust policy; default: that of --dir')
     .action(async (trail: string, { policy }: { policy?: string }, command: Command) => {
       const { output, directory } = contextOf(command, io)
+      const [{ auditTrail }, { createWorkerVerifier, trailDirectory }, { readTrustPolicy }] = await Promise.all([
+        import('@cipherlog/audit'),
+        import('@cipherlog/audit/node'),
+        import('../cluster/trust-policy.ts'),
+      ])
       const trustPolicy = await readTrustPolicy(policy ?? join(directory, clusterFiles.trustPolicy))
       await requireDirectory(trail)
       const verifier = await createWorkerVerifier({ threads: Math.min(8, availableParallelism()) })

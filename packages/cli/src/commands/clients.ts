@@ -1,20 +1,19 @@
 /** `cipherlog clients`: who may write. */
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { createKeyringFile, type Cipherlog } from '@cipherlog/client'
-import { Operator } from '@cipherlog/client/operator'
+import type { Cipherlog, Keyring } from '@cipherlog/client'
 import { toHex } from '@cipherlog/core'
 import { type Grant } from '@cipherlog/format'
 import { type Command } from 'commander'
 import { hexBytes, id } from '../arguments.ts'
 import { clusterFiles } from '../cluster/layout.ts'
 import { formatProfile, readProfile } from '../cluster/profile.ts'
-import { allOperations, everything } from '../cluster/register.ts'
 import { contextOf, type Context, type Io } from '../context.ts'
 import { UsageError } from '../exit-codes.ts'
 import { readBytes, requireAbsent } from '../files.ts'
+import { everything, formatGrant, parseGrant } from '../grants.ts'
 import { readPassphrase } from '../passphrase.ts'
-import { withGuest, withLog } from '../session.ts'
+import { withGuest, withOperator } from '../session.ts'
 import { table } from '../table.ts'
 import { shown } from './init.ts'
 
@@ -61,7 +60,7 @@ export function addClients(program: Command, io: Io): void {
     .requiredOption('--reason <text>', 'public, and for ever')
     .action(async (client: string, { reason }: { reason: string }, command: Command) => {
       const context = contextOf(command, io)
-      const event = await withLog(context, (log) => new Operator(log).revokeClient(id(client, 'client'), reason))
+      const event = await withOperator(context, (operator) => operator.revokeClient(id(client, 'client'), reason))
       context.output.result(
         { client, ...event },
         `Revoked ${client}: nothing it signs is applied after leaf ${event.leaf}.`,
@@ -112,9 +111,9 @@ async function addClient(
     publicKey: hexBytes(publicKey, 32, '--public-key'),
     possession: hexBytes(possession, 64, '--possession'),
   }
-  return withLog(context, async (log) => {
+  return withOperator(context, async (operator, log) => {
     const client = log.random.bytes(16)
-    const { number, leaf } = await new Operator(log).submit({ type: 'addClient', client, ...keys, ...registration })
+    const { number, leaf } = await operator.submit({ type: 'addClient', client, ...keys, ...registration })
     return { client, number, leaf }
   })
 }
@@ -134,11 +133,12 @@ async function addLocalClient(
     { ...context, file: newPassphraseFile, option: '--new-passphrase-file', variable: 'CIPHERLOG_NEW_PASSPHRASE' },
     { confirm: true, question: "Passphrase for the new client's keyring: " },
   )
-  return withLog(context, async (log) => {
+  const { createKeyringFile } = await import('@cipherlog/client')
+  return withOperator(context, async (operator, log) => {
     await mkdir(directory, { recursive: true })
     const keyring = await createKeyringFile(file('keyring'), { passphrase, label: registration.label ?? '' })
     shareNameKeys(log, keyring)
-    const { client, event } = await new Operator(log).addClient({ ...registration, keyring })
+    const { client, event } = await operator.addClient({ ...registration, keyring })
     await writeFile(file('trustPolicy'), await readBytes(profile.trustPolicyFile))
     const own = {
       ...profile,
@@ -154,34 +154,13 @@ async function addLocalClient(
 }
 
 /** Every writer of a cluster hides names under the same key. */
-function shareNameKeys(
-  log: Cipherlog,
-  keyring: { add(entry: ReturnType<Cipherlog['keyring']['of']>[number]): void },
-): void {
+function shareNameKeys(log: Cipherlog, keyring: Keyring): void {
   for (const entry of log.keyring.of('nameKey', log.cluster)) keyring.add(entry)
 }
 
 function collectGrants(text: string, before: readonly Grant[]): Grant[] {
   return [...before, parseGrant(text)]
 }
-
-/** `orders/*:put,delete`; without operations all of them. */
-export function parseGrant(text: string): Grant {
-  const [pattern, operations, ...rest] = text.split(':')
-  if (!/^(\*|[a-z0-9][a-z0-9._/-]*(\/\*)?)$/.test(pattern!) || rest.length > 0 || operations === '') {
-    throw new UsageError(
-      `${JSON.stringify(text)} is not a grant; write it like orders/*:put,delete, or * for everything.`,
-    )
-  }
-  const chosen = operations?.split(',') ?? [...allOperations]
-  const unknown = chosen.find((operation) => !/^[a-z][a-z0-9-]{0,31}$/.test(operation))
-  if (unknown !== undefined) throw new UsageError(`${JSON.stringify(unknown)} is not the name of an operation.`)
-  // Sealed values are of no use without the envelope of their key.
-  const sealed = chosen.some((operation) => ['put', 'delete', 'append'].includes(operation))
-  return { namespaces: pattern!, operations: [...new Set(sealed ? ['envelope', ...chosen] : chosen)] }
-}
-
-const formatGrant = ({ namespaces, operations }: Grant): string => `${namespaces}: ${operations.join(', ')}`
 
 function describeAdded({ client, leaf, directory }: AddedClient, { label }: AddOptions): string {
   const who = label === undefined ? toHex(client) : `${label} (${toHex(client)})`

@@ -7,8 +7,7 @@ import { clusterFiles } from '../cluster/layout.ts'
 import { withLock } from '../cluster/lock.ts'
 import { readProfile } from '../cluster/profile.ts'
 import { contextOf, type Context, type Io } from '../context.ts'
-import { withStage, withTemporaryCluster, type StageOptions } from '../demo/stage.ts'
-import { runTamperDemo, type AttackResult } from '../demo/tamper.ts'
+import type { AttackResult, StageOptions } from '../demo/index.ts'
 import { lockFile } from '../session.ts'
 import { table } from '../table.ts'
 
@@ -19,6 +18,7 @@ export function addDemo(program: Command, io: Io): void {
     .description('attack a copy of the trail and a writer as the host of a node could; each attempt must be refused')
     .action(async (_options: unknown, command: Command) => {
       const context = contextOf(command, io)
+      const { runTamperDemo, withStage } = await import('../demo/index.ts')
       const results = await onStage(context, async (stage) => {
         const onStep = (text: string): void => context.output.progress(`${text} …`)
         return withStage({ ...stage, onStep }, async (options) => {
@@ -48,6 +48,7 @@ async function onStage<T>(context: Context, use: (stage: StageOptions) => Promis
     return withLock(lockFile(context), () => use(stage))
   }
   context.output.note('There is no cluster here; a temporary one is made for the demonstration.')
+  const { withTemporaryCluster } = await import('../demo/index.ts')
   return withTemporaryCluster(use)
 }
 

@@ -1,10 +1,8 @@
 /** `cipherlog init`: makes the keys and the genesis of a new cluster. */
 import { relative } from 'node:path'
 import { modes } from '@cipherlog/format'
-import { isClusterName } from '@cipherlog/merkle/verify'
 import { type Command } from 'commander'
 import { integer, oneOf } from '../arguments.ts'
-import { createCluster } from '../cluster/create-cluster.ts'
 import { type Profile } from '../cluster/profile.ts'
 import { contextOf, type Context, type Io } from '../context.ts'
 import { UsageError } from '../exit-codes.ts'
@@ -48,6 +46,7 @@ export function addInit(program: Command, io: Io): void {
 /** Makes the cluster and says what a person should know about it. */
 export async function initCluster(context: Context, options: InitOptions): Promise<Profile> {
   const mode = oneOf(options.mode, modeNames, 'mode')
+  const { isClusterName } = await import('@cipherlog/merkle/verify')
   if (!isClusterName(options.name)) {
     throw new UsageError(
       `${JSON.stringify(options.name)} is not a name such as example.com/ledger: lower case, digits, dots, dashes, slashes.`,
@@ -55,6 +54,7 @@ export async function initCluster(context: Context, options: InitOptions): Promi
   }
   const { name, nodes, basePort } = options
   const passphrase = await context.passphrase(true)
+  const { createCluster } = await import('../cluster/create-cluster.ts')
   const profile = await createCluster(context.directory, {
     name,
     nodes,

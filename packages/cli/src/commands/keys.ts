@@ -1,13 +1,12 @@
 /** `cipherlog keys`: keysets and their versions. */
-import { Operator } from '@cipherlog/client/operator'
 import { toHex } from '@cipherlog/core'
-import { suiteNames, type Suite } from '@cipherlog/format'
-import { keyStateAt, type KeysetEntry, type KeyVersionEntry } from '@cipherlog/registry'
+import { suiteNames, type KeyState, type Suite } from '@cipherlog/format'
+import type { KeysetEntry, KeyVersionEntry } from '@cipherlog/registry'
 import { type Command } from 'commander'
 import { id, integer, oneOf } from '../arguments.ts'
 import { contextOf, type Io } from '../context.ts'
 import { formatDuration, parseDuration } from '../duration.ts'
-import { withGuest, withLog } from '../session.ts'
+import { withGuest, withOperator } from '../session.ts'
 import { table } from '../table.ts'
 
 const suiteNumbers = new Map(Object.entries(suiteNames).map(([number, name]) => [name, Number(number) as Suite]))
@@ -22,8 +21,8 @@ export function addKeys(program: Command, io: Io): void {
     .action(async ({ suite, label }: { suite: string; label?: string }, command: Command) => {
       const context = contextOf(command, io)
       const number = suiteNumbers.get(oneOf(suite, [...suiteNumbers.keys()], 'suite'))!
-      const { keyset, event } = await withLog(context, (log) =>
-        new Operator(log).createKeyset({
+      const { keyset, event } = await withOperator(context, (operator, log) =>
+        operator.createKeyset({
           suite: number,
           readers: [log.keyring],
           ...(label === undefined ? {} : { label }),
@@ -40,8 +39,8 @@ export function addKeys(program: Command, io: Io): void {
     .action(async (keyset: string, { grace }: { grace: string }, command: Command) => {
       const context = contextOf(command, io)
       const graceMs = parseDuration(grace)
-      const { keyEpoch, event } = await withLog(context, (log) =>
-        new Operator(log).rotateKey({ keyset: id(keyset, 'keyset'), readers: [log.keyring], graceMs }),
+      const { keyEpoch, event } = await withOperator(context, (operator, log) =>
+        operator.rotateKey({ keyset: id(keyset, 'keyset'), readers: [log.keyring], graceMs }),
       )
       const until =
         graceMs === 0 ? 'The old one ends at once.' : `The old one is applied for ${formatDuration(graceMs)} more.`
@@ -56,8 +55,8 @@ export function addKeys(program: Command, io: Io): void {
     .requiredOption('--reason <text>', 'public, and for ever')
     .action(async (keyset: string, epoch: number, { reason }: { reason: string }, command: Command) => {
       const context = contextOf(command, io)
-      const event = await withLog(context, (log) =>
-        new Operator(log).compromiseKeyVersion(id(keyset, 'keyset'), epoch, reason),
+      const event = await withOperator(context, (operator) =>
+        operator.compromiseKeyVersion(id(keyset, 'keyset'), epoch, reason),
       )
       context.output.result(
         { keyset, keyEpoch: epoch, ...event },
@@ -73,7 +72,8 @@ export function addKeys(program: Command, io: Io): void {
       const { keysets, logTime } = await withGuest(context, ({ view: { current } }) =>
         Promise.resolve({ keysets: current.registry.keysets(), logTime: current.batchRecord.logTime }),
       )
-      const list = keysets.map((entry) => described(entry, logTime))
+      const { keyStateAt } = await import('@cipherlog/registry')
+      const list = keysets.map((entry) => described(entry, (version) => stateOf(version, keyStateAt(version, logTime))))
       const rows = list.flatMap(({ keyset, suite, label, versions }) =>
         versions.map(({ keyEpoch, state }) => [toHex(keyset), suite, String(keyEpoch), state, label ?? '']),
       )
@@ -81,7 +81,10 @@ export function addKeys(program: Command, io: Io): void {
     })
 }
 
-function described({ id: keyset, suite, label, members, versions }: KeysetEntry, logTime: number) {
+function described(
+  { id: keyset, suite, label, members, versions }: KeysetEntry,
+  stateOf: (version: KeyVersionEntry) => string,
+) {
   return {
     keyset,
     suite: suiteNames[suite],
@@ -89,13 +92,12 @@ function described({ id: keyset, suite, label, members, versions }: KeysetEntry,
     readers: members.length,
     versions: [...versions.values()].map((version) => ({
       keyEpoch: version.keyEpoch,
-      state: stateOf(version, logTime),
+      state: stateOf(version),
     })),
   }
 }
 
 /** A client that folds proven events knows their order and not their times, so not when a grace has ended. */
-function stateOf(version: KeyVersionEntry, logTime: number): string {
-  const state = keyStateAt(version, logTime)
+function stateOf(version: KeyVersionEntry, state: KeyState): string {
   return state === 'decrypt-only' && version.graceUntil === undefined ? 'grace or decrypt-only' : state
 }

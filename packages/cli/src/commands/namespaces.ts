@@ -1,13 +1,13 @@
 /** `cipherlog namespaces`: create one, for ever; list them. */
-import { type Cipherlog } from '@cipherlog/client'
-import { Operator } from '@cipherlog/client/operator'
+import type { Cipherlog } from '@cipherlog/client'
+import type { Operator } from '@cipherlog/client/operator'
 import { CipherlogError, toHex } from '@cipherlog/core'
 import { readPolicies, suiteNames, suites, type NamespaceDefinition, type Suite } from '@cipherlog/format'
 import { type Command } from 'commander'
 import { id, integer, oneOf } from '../arguments.ts'
 import { contextOf, type Io } from '../context.ts'
 import { UsageError } from '../exit-codes.ts'
-import { withGuest, withLog } from '../session.ts'
+import { withGuest, withOperator } from '../session.ts'
 import { table } from '../table.ts'
 
 interface CreateOptions {
@@ -54,8 +54,7 @@ export function addNamespaces(program: Command, io: Io): void {
         readPolicy: readPolicies[oneOf(options.read, ['public', 'granted'], 'read policy')],
       }
       const keyset = options.keyset === 'new' ? undefined : id(options.keyset, 'keyset')
-      const created = await withLog(context, async (log) => {
-        const operator = new Operator(log)
+      const created = await withOperator(context, async (operator, log) => {
         const chosen = await chooseKeyset(log, operator, machine, keyset)
         const definition = { name, machine, ...chosen, ...parts }
         const { number, leaf } = await operator.createNamespace(definition)

@@ -1,11 +1,9 @@
 /** `cipherlog receipt verify`: that a leaf stands in the log, offline and for ever. */
 import { join } from 'node:path'
 import { verdictName } from '@cipherlog/format'
-import { verifyReceipt } from '@cipherlog/registry'
 import { type Command } from 'commander'
 import { integer } from '../arguments.ts'
 import { clusterFiles } from '../cluster/layout.ts'
-import { readTrustPolicy } from '../cluster/profile.ts'
 import { contextOf, type Io } from '../context.ts'
 import { UsageError } from '../exit-codes.ts'
 import { readBytes } from '../files.ts'
@@ -30,6 +28,10 @@ export function addReceipt(program: Command, io: Io): void {
       if (options.command !== undefined && options.bundle === undefined) {
         throw new UsageError('--command counts the commands of a bundle; name it with --bundle.')
       }
+      const [{ verifyReceipt }, { readTrustPolicy }] = await Promise.all([
+        import('@cipherlog/registry'),
+        import('../cluster/trust-policy.ts'),
+      ])
       const verified = verifyReceipt({
         receipt: await readBytes(file),
         trustPolicy: await readTrustPolicy(options.policy ?? join(directory, clusterFiles.trustPolicy)),

@@ -1,5 +1,5 @@
 /** `cipherlog status`: what is proven, and what each replica says of itself. */
-import { type LogStatus } from '@cipherlog/client'
+import type { LogStatus } from '@cipherlog/client'
 import { type Command } from 'commander'
 import { contextOf, type Io } from '../context.ts'
 import { withGuest } from '../session.ts'

@@ -1,9 +1,10 @@
 /** `cipherlog add | read`: sums that only readers can open. */
-import { type Cipherlog } from '@cipherlog/client'
+import type { Cipherlog } from '@cipherlog/client'
 import { CipherlogError } from '@cipherlog/core'
 import { type Command } from 'commander'
 import { amount, numbers } from '../arguments.ts'
 import { contextOf, type Io } from '../context.ts'
+import { UsageError } from '../exit-codes.ts'
 import { type Output } from '../output.ts'
 import { progressBar } from '../progress-bar.ts'
 import { withLog } from '../session.ts'
@@ -66,7 +67,10 @@ async function readSum(log: Cipherlog, namespace: string, options: { readonly ce
     const { values, ...rest } = reading
     return { sum: values, ...rest }
   }
-  // Everything else is refused by the counter, with what it is.
+  if (definition?.machine === 'kv' || definition?.machine === 'log') {
+    const how = definition.machine === 'kv' ? 'read a value with `cipherlog get`' : 'read it with `cipherlog watch`'
+    throw new UsageError(`${namespace} is a ${definition.machine} and holds no sum; ${how}.`)
+  }
   const onProgress = (share: number): void =>
     output.progress(`Searching ${progressBar(Math.round(share * 100), 100, 0)} %`)
   const reading = await log.counter(namespace).read({ ...options, onProgress })

@@ -7,7 +7,6 @@ import { integer } from '../arguments.ts'
 import { clusterFiles, listNodes, type NodeFiles } from '../cluster/layout.ts'
 import { lastWords, type NodeProcess } from '../cluster/node-process.ts'
 import { readProfile, type Profile } from '../cluster/profile.ts'
-import { registerOwnClient } from '../cluster/register.ts'
 import { startNodes, stopNodes } from '../cluster/run-nodes.ts'
 import { contextOf, type Context, type Io } from '../context.ts'
 import { withGuest, withLog } from '../session.ts'
@@ -88,6 +87,7 @@ async function registerIfNew(context: Context): Promise<void> {
     context.output.note(`Your client is not on the log yet, since the keyring stays closed. ${error.message}`)
     return
   }
+  const { registerOwnClient } = await import('../cluster/register.ts')
   await withLog(context, registerOwnClient)
   context.output.note(`Registered your client ${toHex(client)} for all operations.`)
 }

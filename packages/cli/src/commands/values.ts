@@ -1,5 +1,5 @@
 /** `cipherlog put | get | delete | append`: sealed values by name, and sealed records in order. */
-import { type Cipherlog, type Done, type Read, type Value } from '@cipherlog/client'
+import type { Cipherlog, Done, Read, Value } from '@cipherlog/client'
 import { CipherlogError, plainBytes, toHex } from '@cipherlog/core'
 import { type Command } from 'commander'
 import { textOrJson } from '../arguments.ts'

@@ -1,5 +1,5 @@
 /** `cipherlog watch`: follows the log and opens what the keyring can open. */
-import { type WatchEntry } from '@cipherlog/client'
+import type { WatchEntry } from '@cipherlog/client'
 import { toHex } from '@cipherlog/core'
 import { type Command } from 'commander'
 import { integer } from '../arguments.ts'

@@ -1,5 +1,5 @@
 /** What every command that writes ends with: where it stands, and the receipt if one was asked for. */
-import { type Done } from '@cipherlog/client'
+import type { Done } from '@cipherlog/client'
 import { requireAbsent, writeNew } from '../files.ts'
 import { type Output } from '../output.ts'
 

@@ -14,9 +14,10 @@ import { connectAs } from '../cluster/connect.ts'
 import { createCluster } from '../cluster/create-cluster.ts'
 import { listNodes, type NodeFiles } from '../cluster/layout.ts'
 import { runningPid } from '../cluster/pid-file.ts'
-import { readTrustPolicy, type Profile } from '../cluster/profile.ts'
+import { type Profile } from '../cluster/profile.ts'
 import { registerOwnClient } from '../cluster/register.ts'
 import { startNodes, stopNodes } from '../cluster/run-nodes.ts'
+import { readTrustPolicy } from '../cluster/trust-policy.ts'
 import { type TamperDemoOptions } from './tamper.ts'
 
 /** Its values mean nothing, so that a demonstration touches nobody's data. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { parseGrant } from './clients.ts'
+import { parseGrant } from './grants.ts'
 
 describe('parseGrant()', () => {
   test('takes every operation where none is named', () => {
