@@ -12,7 +12,7 @@ import { randomBytes } from 'node:crypto'
 import { cp, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
-import { parseArgs } from 'node:util'
+import { isDeepStrictEqual, parseArgs } from 'node:util'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { auditTrail } from '@cipherlog/audit'
 import { createWorkerVerifier, trailDirectory } from '@cipherlog/audit/node'
@@ -98,8 +98,7 @@ async function play(input: string): Promise<void> {
     fact(`${read.length} events from ${relative(process.cwd(), input)}`)
     return read
   })
-  scene = await step('Create a cluster of three processes', createScene)
-  await step('Register a writer, keysets and namespaces', () => Promise.resolve())
+  scene = await step('Create a cluster of three processes, a writer, keysets and namespaces', createScene)
   await step('Import: seal, prove, add; one replica is killed in the middle', (at) => importRows(scene!, rows, at))
   await step('Open the sums and compare them with the file', (at) => checkSums(scene!, rows, at))
   await step('Rotate the keys; old and new open together', (at) => rotate(scene!, rows, at))
@@ -212,7 +211,7 @@ async function checkSums({ log }: Scene, rows: readonly UsageEvent[], { doing, f
   fact(`${latencyByHour(rows).size} latency histograms open to those of the file`)
   const some = Math.floor(rows.length / 2)
   const read = await log.kv(events).get(`event-${some}`)
-  require(JSON.stringify(read?.value) === JSON.stringify({ ...rows[some] }), 'an event reads back differently')
+  require(isDeepStrictEqual(read?.value, { ...rows[some] }), 'an event reads back differently')
 }
 
 async function rotate(
