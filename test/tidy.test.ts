@@ -35,7 +35,8 @@ const arrows: Readonly<Record<string, readonly Arrow[] | 'any'>> = {
     ...['proof', 'machine'],
   ],
   client: [
-    ...['core', 'crypto', 'format', 'merkle/verify', 'registry', 'api'],
+    // Tiles, for consistency proofs from a checkpoint seen to the next.
+    ...['core', 'crypto', 'format', 'merkle/verify', 'merkle/tree', 'registry', 'api'],
     ...[{ types: 'proof' }, { dynamic: 'prover' }],
   ],
   server: [
@@ -125,7 +126,7 @@ const rules: Readonly<Record<string, Rule>> = {
   'fixtures stay with tests': (source) => {
     if (isTest(source)) return []
     return importsOf(source)
-      .filter(({ from }) => from.endsWith('.fixture.ts'))
+      .filter(({ from }) => /\.(?:fixture|example)\.ts$/.test(from))
       .map(({ from, line }) => ({ at: `${source.path}:${line}`, says: `${from} is for tests only` }))
   },
 
@@ -153,7 +154,7 @@ const rules: Readonly<Record<string, Rule>> = {
 
   'sources open with what they are': (source) => {
     if (packageOf(source) === undefined || isTest(source)) return []
-    const opening = source.text.replace(/^#!.*\n/, '').trimStart()
+    const opening = source.text.replace(/^(?:#!.*\n|\/\/ SPDX-License-Identifier: .*\n)+/, '').trimStart()
     return opening.startsWith('/**') ? [] : [{ at: `${source.path}:1`, says: 'has no opening doc comment' }]
   },
 
@@ -218,11 +219,13 @@ describe('tidy', () => {
     ['imports flow along the table', 'packages/server/src/a.ts', `const x = require('@cipherlog/crypto')`],
     ['imports flow along the table', 'packages/server/src/a.ts', `type X = import('@cipherlog/client').X`],
     ['imports flow along the table', 'packages/registry/src/a.ts', `import '@cipherlog/merkle/tree'`],
+    ['imports flow along the table', 'packages/client/src/a.ts', `import '@cipherlog/merkle/batch'`],
     ['imports flow along the table', 'packages/format/src/a.ts', `import { type X } from '@cipherlog/raft'`],
     ['imports flow along the table', 'packages/client/src/a.ts', `import { x } from '@cipherlog/prover'`],
     ['imports flow along the table', 'packages/new/src/a.ts', `export const x = 1`],
     ['no import leaves its package by a relative path', 'packages/a/src/b.ts', `import '../../c/src/d.ts'`],
     ['fixtures stay with tests', 'packages/a/src/b.ts', `import { x } from './c.fixture.ts'`],
+    ['fixtures stay with tests', 'packages/a/src/b.ts', `import { x } from './c.example.ts'`],
     ['libraries stay at home', 'packages/audit/src/a.ts', `import mcl from 'mcl-wasm'`],
     ['libraries stay at home', 'packages/audit/src/a.ts', `import seal from 'node-seal/allows'`],
     ['libraries stay at home', 'packages/merkle/src/tree/a.ts', `import { MerkleTree } from 'merkletreejs'`],
@@ -231,6 +234,8 @@ describe('tidy', () => {
     ['file names are kebab-case', 'packages/a/src/inclusionProof.ts', ''],
     ['file names are kebab-case', 'packages/a/src/some_folder/a.ts', ''],
     ['sources open with what they are', 'packages/a/src/b.ts', '// A line comment.'],
+    ['sources open with what they are', 'packages/a/src/b.d.ts', `declare module 'c'`],
+    ['sources open with what they are', 'packages/a/src/b.ts', '// SPDX-License-Identifier: Apache-2.0\nexport {}'],
     ['exports are listed by hand', 'packages/a/src/index.ts', `export * from './b.ts'`],
     ['exports are listed by hand', 'packages/a/src/index.ts', `export type * from './b.ts'`],
     ...forbiddenWords.map(
@@ -251,14 +256,22 @@ describe('tidy', () => {
     ['imports flow along the table', 'packages/server/src/a.ts', `import { x } from '@cipherlog/crypto/evaluate/bfv'`],
     ['imports flow along the table', 'packages/format/src/a.ts', `import type { X } from '@cipherlog/raft'`],
     ['imports flow along the table', 'packages/client/src/a.ts', `const x = await import('@cipherlog/prover')`],
+    ['imports flow along the table', 'packages/client/src/a.ts', `import { x } from '@cipherlog/merkle/tree'`],
+    ['imports flow along the table', 'packages/raft/src/a.example.ts', `import { Raft } from '@cipherlog/raft'`],
     ['imports flow along the table', 'packages/server/src/a.test.ts', `import { x } from '@cipherlog/client'`],
     ['imports flow along the table', 'packages/server/src/a.ts', `// import '@cipherlog/client'`],
     ['no import leaves its package by a relative path', 'packages/a/src/b/c.ts', `import '../../package.json'`],
     ['fixtures stay with tests', 'packages/a/src/b.test.ts', `import { x } from './c.fixture.ts'`],
+    ['fixtures stay with tests', 'test/conformance/a.ts', `import '../../packages/a/src/c.fixture.ts'`],
     ['libraries stay at home', 'packages/merkle/src/batch/a.ts', `import { MerkleTree } from 'merkletreejs'`],
+    ['libraries stay at home', 'packages/proof/src/groth16/a.test.ts', `import mcl from 'mcl-wasm'`],
+    ['libraries stay at home', 'scripts/a.ts', `import * as snarkjs from 'snarkjs'`],
+    ['libraries stay at home', 'test/conformance/a.test.ts', `import seal from 'node-seal/allows'`],
     ['pure code does no I/O', 'packages/server/src/host/a.ts', `import { readFile } from 'node:fs/promises'`],
     ['file names are kebab-case', 'packages/a/src/inclusion-proof.test.ts', ''],
     ['sources open with what they are', 'packages/a/bin/b.ts', '#!/usr/bin/env node\n/** What it is. */'],
+    ['sources open with what they are', 'packages/a/src/b.ts', '// SPDX-License-Identifier: MIT\n/** What it is. */'],
+    ['sources open with what they are', 'packages/a/src/b.example.ts', `import { x } from './c.ts'`],
     ['exports are listed by hand', 'packages/core/src/index.ts', `export * from './b.ts'`],
     ['exports are listed by hand', 'packages/a/src/index.ts', `export { b } from './b.ts'`],
     ['nothing is left for later or switched off', 'packages/a/src/b.ts', 'reader.skip(4)'],
@@ -346,9 +359,9 @@ function packageOf({ path }: Source): string | undefined {
   return /^packages\/([^/]+)\//.exec(path)?.[1]
 }
 
-/** Tests, and fixtures, which only tests use. */
+/** Tests, and what only tests use: fixtures, a README's example that a test runs, everything under test/. */
 function isTest({ path }: Source): boolean {
-  return /\.(?:test|fixture)\.ts$/.test(basename(path))
+  return path.startsWith('test/') || /\.(?:test|fixture|example)\.ts$/.test(basename(path))
 }
 
 /** The npm package of a specifier, or undefined for relative paths, Node's own modules and `#` aliases. */
