@@ -21,6 +21,8 @@ async function behind(lies: (honest: Connection) => Partial<Connection>): Promis
     const altered = lies(connection)
     return new Proxy(connection, {
       get: (target, name) => {
+        // The connection behind is shared; the world closes it.
+        if (name === 'close') return () => {}
         const lie = altered[name as keyof Connection]
         if (lie !== undefined) return lie
         const value: unknown = target[name as keyof Connection]
