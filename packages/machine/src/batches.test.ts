@@ -267,6 +267,30 @@ describe('a ledger opened again', () => {
     await driver.reopen()
     expect(() => driver.ledger.newestBatch(genesisRecord!.leaf.record)).toThrow(/different states/)
   })
+
+  test('also where the tree ends with a full tile, so that no leaf hash says which record it was', async () => {
+    const driver = await LedgerDriver.start(cluster)
+    const alice = new Writer(cluster)
+    await driver.apply(alice.open())
+    while (driver.ledger.treeSize < 255) await driver.apply(alice.bundle([alice.add('x')]))
+    const { leaf, size, tail } = (await driver.mark())!
+    expect([size, tail]).toEqual([256, []])
+    await driver.reopen()
+    expect(driver.ledger.newestBatch(leaf.record)).toMatchObject({ size: 256, tail: [], tailRoot: undefined })
+    const record = decode(batchRecord, leaf.record)
+    const { number, digest } = record.registryHead
+    for (const change of [
+      { logIndex: record.logIndex - 1 },
+      { logTime: record.logTime - 1 },
+      { stateRoot: undefined },
+      { stateRoot: [1, opaque('root', 32)] as [number, Uint8Array] },
+      { registryHead: { number: number - 1, digest } },
+      { registryHead: { number, digest: opaque('digest', 32) } },
+    ]) {
+      const other = encode(batchRecord, { ...record, ...change })
+      expect(() => driver.ledger.newestBatch(other)).toThrow(/different states/)
+    }
+  })
 })
 
 test('a genesis with a circuit that this software lacks is not started, and two machines of one name neither', async () => {

@@ -73,9 +73,10 @@ describe('notAfter', () => {
     expect(driver.ledger.value('orders', opaque('key b', 33))).toBeUndefined()
   })
 
-  test('a late session opening opens nothing and uses up its number', async () => {
-    const { driver, alice } = await started()
+  test('a late session opening opens nothing and uses up its number; at its last millisecond it is in time', async () => {
+    const { driver, alice, bob } = await started()
     driver.now = createdAt + 1000
+    expect(await driver.apply(bob.open({ notAfter: createdAt + 1000 }))).toEqual([verdicts.applied])
     expect(await driver.apply(alice.open({ number: 7, notAfter: createdAt + 999 }))).toEqual([verdicts.notAfter])
     expect(driver.ledger.sessions(alice.id)).toEqual({ highWaterMark: 7, open: [{ number: 1, lastSequence: 1 }] })
   })
