@@ -17,7 +17,7 @@ import { type Cipherlog } from '@cipherlog/client'
 import { Operator } from '@cipherlog/client/operator'
 import { suites } from '@cipherlog/format'
 
-const passphrase = 'a passphrase of the tests'
+export const passphrase = 'a passphrase of the tests'
 
 export interface ProcessCluster {
   readonly directory: string
