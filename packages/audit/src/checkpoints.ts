@@ -52,7 +52,10 @@ export async function openTrustedTree(
   for (const seen of earlier) known.push(rootOf(seen, 'A checkpoint verified before'))
 
   // Outside witnesses come later than the quorum: which of the two notes they have signed decides what is audited.
-  const quorum = openPolicyChain(chainBytes!, { ...trustPolicy, witnessesRequired: 0 })
+  const quorum =
+    trustPolicy.witnessesRequired === 0
+      ? policy
+      : openPolicyChain(chainBytes!, { ...trustPolicy, witnessesRequired: 0 })
   const checkpoint = note && verifyNote(quorum, note, 'checkpoint', remarks)
   const witnessedBytes =
     reader.bytesOf('checkpoint.witnessed') === undefined
@@ -73,7 +76,8 @@ export async function openTrustedTree(
     ['checkpoint.witnessed', witnessed],
   ] as const) {
     if (other === undefined) continue
-    known.push({ size: other.size, rootHash: other.rootHash, source: 'The checkpoint in this file', where })
+    if (other !== accepted)
+      known.push({ size: other.size, rootHash: other.rootHash, source: 'The checkpoint in this file', where })
     if (other.size <= accepted.size) continue
     const message = `Its ${other.size} leaves wait for the outside witnesses; audited are the ${accepted.size} that they have signed.`
     remarks.finding('not witnessed yet', where, message)

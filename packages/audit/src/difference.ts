@@ -3,7 +3,7 @@ import { decode, equalBytes, toHex } from '@cipherlog/core'
 import { batchRecord, leafKinds, leafRecord, verdictName } from '@cipherlog/format'
 import { kindOf } from './leaf-check.ts'
 
-/** Both decode: the expected record was encoded here, the actual one has been read before. */
+/** @throws {@link DecodeError} if the actual record is none. */
 export function describeDifference(expected: Uint8Array, actual: Uint8Array): string {
   const kind = kindOf(actual)
   if ((kind === leafKinds.batchRecord) !== (kindOf(expected) === leafKinds.batchRecord)) {

@@ -7,7 +7,7 @@
  */
 import { decode, DecodeError, VerificationError } from '@cipherlog/core'
 import { labelledHash, labels } from '@cipherlog/crypto/hash'
-import { commandBundle, contextBytes, leafKinds, signedCommandBundle, splitBodies } from '@cipherlog/format'
+import { commandBundle, contextBytes, leafKinds, signedCommandBundle, splitBodies, suites } from '@cipherlog/format'
 import { findCircuit, type ProofCheck, type ProofVerifier } from '@cipherlog/proof'
 import { type Registry } from '@cipherlog/registry'
 import { kindOf } from './leaf-check.ts'
@@ -18,22 +18,24 @@ export const proofsRemembered = 8192
 /** Checks handed over at once. */
 const checksMax = 2048
 
+/**
+ * Looks from one leaf ahead to those behind it.
+ * @returns how many of the leaves were looked at: the next call starts behind them.
+ */
 export async function verifyAhead(
   registry: Registry,
   leaves: readonly TrailLeaf[],
   verifier: ProofVerifier,
-): Promise<void> {
+): Promise<number> {
   const checks: ProofCheck[] = []
-  for (const leaf of leaves) {
-    checks.push(...checksOf(registry, leaf))
-    // The rest is verified when its turn comes.
-    if (checks.length >= checksMax) break
-  }
+  let looked = 0
+  while (looked < leaves.length && checks.length < checksMax) checks.push(...checksOf(registry, leaves[looked++]!))
   if (checks.length > 1) await verifier.verify(checks.slice(0, checksMax))
+  return looked
 }
 
 /** The checks that a leaf will probably need; none if it is not what it should be, which its own turn will show. */
-function checksOf(registry: Registry, { record, signed, body }: TrailLeaf): ProofCheck[] {
+export function checksOf(registry: Registry, { record, signed, body }: TrailLeaf): ProofCheck[] {
   if (kindOf(record) !== leafKinds.commandBundle || body === undefined) return []
   try {
     const { cluster, client, heads } = decode(commandBundle, decode(signedCommandBundle, signed)[0])

@@ -49,12 +49,15 @@ export async function replay(
     const records = await readTile(reader, recordRow, index, width)
     let next = index * tileWidthMax
     for await (const run of records === undefined ? [] : readLeaves(reader, index, records.items)) {
-      if (rest === undefined) await ledger.lookAhead(run)
-      for (const leaf of run) {
+      for (const [i, leaf] of run.entries()) {
         try {
           if (rest === undefined && (await ledger.lacksBodyOf(leaf))) rest = ledger.withoutBodies()
-          if (rest === undefined) await ledger.step(leaf)
-          else await rest.step(leaf)
+          if (rest === undefined) {
+            await ledger.lookAhead(run, i)
+            await ledger.step(leaf)
+          } else {
+            await rest.step(leaf)
+          }
         } catch (error) {
           if (!(error instanceof LeafProblem)) throw error
           reader.remarks.problem(error.code, `leaf ${leaf.index}`, error.message)

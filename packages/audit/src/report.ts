@@ -18,7 +18,7 @@ export type FindingCode =
   | 'beyond the checkpoint'
   /** Verdicts and sums were taken from the cosigned records, not computed again. */
   | 'bodies not available'
-  /** Problems before made it pointless to compute verdicts again. */
+  /** Verdicts were not computed again: files are damaged, or nobody asked for it. */
   | 'not replayed'
   /** A newer checkpoint waits for the outside witnesses that the trust policy asks for. */
   | 'not witnessed yet'

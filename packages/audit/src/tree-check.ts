@@ -64,35 +64,40 @@ export class TreeCheck {
     const width = Math.min(tileWidthMax, this.#size - first)
     const leaves = hashRow(0)
     if (!hasTile(this.#reader, recordRow, index, width) && !hasTile(this.#reader, leaves, index, width)) {
-      const message = `The checkpoint covers ${this.#size} leaves, the trail has none from ${first} on; copy the rest too.`
+      const message = `The checkpoint covers ${this.#size} leaves, but leaves ${first} to ${first + width - 1} are not all here; copy the rest too.`
       this.#problem('ERR_AUDIT_MISSING', recordRow.path(index, width), message)
       this.#tree = undefined
       return 'end'
     }
     const before = this.#remarks.problemCount
     const records = await readTile(this.#reader, recordRow, index, width)
-    if (records !== undefined) await compareFiles(this.#reader, recordRow, index, width, records)
     const hashes = await readTile(this.#reader, leaves, index, width)
-    if (hashes !== undefined) await compareFiles(this.#reader, leaves, index, width, hashes)
     if (this.#remarks.problemCount > before) this.#damaged = true
 
     const computed = records?.items.map(leafHash)
-    const chosen =
-      computed && hashes ? await this.#agreed(index, computed, records!, hashes) : (computed ?? hashes?.items)
-    if (chosen === undefined) this.#tree = undefined
-    for (const hash of chosen ?? []) await this.#append(hash)
+    const { agreed, recordsFit } =
+      computed && hashes
+        ? await this.#agree(index, computed, records!, hashes)
+        : { agreed: computed ?? hashes?.items, recordsFit: true }
+    // Held against what is right, as far as that is known: damage that is named already should not be named again.
+    if (records !== undefined && recordsFit) await compareFiles(this.#reader, recordRow, index, width, records)
+    if (hashes !== undefined) {
+      await compareFiles(this.#reader, leaves, index, width, { path: hashes.path, items: agreed! })
+    }
+    if (agreed === undefined) this.#tree = undefined
+    for (const hash of agreed ?? []) await this.#append(hash)
     return records?.items
   }
 
   /** The leaf hashes that records and tile agree on; where they don't, those that fit what is above them. */
-  async #agreed(
+  async #agree(
     index: number,
     computed: readonly Uint8Array[],
     records: TileItems,
     hashes: TileItems,
-  ): Promise<readonly Uint8Array[]> {
+  ): Promise<{ agreed: readonly Uint8Array[]; recordsFit: boolean }> {
     const differing = computed.flatMap((hash, i) => (equalBytes(hash, hashes.items[i]!) ? [] : [i]))
-    if (differing.length === 0) return computed
+    if (differing.length === 0) return { agreed: computed, recordsFit: true }
     const fits = await this.#fits(index, computed, hashes.items)
     const changed =
       fits === 'records'
@@ -105,7 +110,9 @@ export class TreeCheck {
       const message = `The record in ${records.path} does not have the hash in ${hashes.path}; ${changed}.`
       this.#problem('ERR_AUDIT_LEAF', `leaf ${leaf}`, message)
     }
-    return fits === 'hashes' ? hashes.items : computed
+    return fits === 'hashes'
+      ? { agreed: hashes.items, recordsFit: false }
+      : { agreed: computed, recordsFit: fits === 'records' }
   }
 
   /** Which of two versions of a tile leads to the hash above it: of a full tile in level 1, else the root. */

@@ -51,7 +51,8 @@ export class WithoutBodies {
       throw new LeafProblem('The batch is full, so a batch record must stand here.')
     }
     const expected = await byTheRules(() => (isBatchRecord ? this.#closeBatch(leaf) : this.#checkLeaf(leaf)))
-    if (!equalBytes(expected, leaf.record)) throw new LeafProblem(describeDifference(expected, leaf.record))
+    if (!equalBytes(expected, leaf.record))
+      throw new LeafProblem(await byTheRules(() => describeDifference(expected, leaf.record)))
     if (isBatchRecord) this.#batch = []
     else this.#batch.push(leafHash(leaf.record))
   }

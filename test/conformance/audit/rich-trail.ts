@@ -3,10 +3,19 @@
  * keys sign real notes, and counters carry real proofs. Over 300 leaves, so that full and upper tiles exist; with
  * a change of cosigners; with partial tiles of earlier publications left beside the full ones, as mirrors keep them.
  */
-import { equalBytes, systemRandom, toHex } from '@cipherlog/core'
+import { decode, encode, systemRandom, toHex, utf8 } from '@cipherlog/core'
 import { labelledHash, labels, sha256 } from '@cipherlog/crypto/hash'
 import { encryptElgamal } from '@cipherlog/crypto/seal'
-import { contextBytes, group0, leafKinds, verdicts, type Seen, type TrustPolicy } from '@cipherlog/format'
+import {
+  batchRecord,
+  contextBytes,
+  group0,
+  leafKinds,
+  policyChain as policyChainCodec,
+  verdicts,
+  type Seen,
+  type TrustPolicy,
+} from '@cipherlog/format'
 import { type ClosedBatch, type Leaf } from '@cipherlog/machine'
 import { CompactRange, cosignCheckpoint, signCheckpoint, assembleNote } from '@cipherlog/merkle/tree'
 import { cosignatureKeyType, cosignerName, formatCheckpoint, formatVkey, leafHash } from '@cipherlog/merkle/verify'
@@ -232,7 +241,7 @@ async function build(verificationKey: Uint8Array, prove: Prove): Promise<RichTra
     leaves,
     sizes.map((size) => ({ size, checkpoint: note(size), policyChain: policyChainAt(size) })),
   )
-  files.set('checkpoint.witnessed', new TextEncoder().encode(note(transitionSize)))
+  files.set('checkpoint.witnessed', utf8(note(transitionSize)))
   const { treeSize: size, rootHash } = checkpoints.at(-1)!
   return {
     cluster,
@@ -287,16 +296,43 @@ function expectAllKinds(given: readonly number[]): void {
   }
 }
 
-/** Index of the n-th leaf of a kind, from the n-th one that `accepts`. */
-export function leafOf(
-  { leaves }: Pick<RichTrail, 'leaves'>,
-  kind: number,
-  accepts: (leaf: PlainLeaf, index: number) => boolean = () => true,
-): number {
-  const index = leaves.findIndex((leaf, i) => leaf.record[2] === kind && accepts(leaf, i))
-  if (index === -1) throw new Error(`the trail has no such leaf of kind ${kind}`)
-  return index
+/** The trail of an attacker who holds the keys of all replicas: its leaves, with batch roots and every note made to fit. */
+export async function forgeTrail(
+  { origin, cluster, policyChain, transitionSize }: RichTrail,
+  leaves: readonly PlainLeaf[],
+): Promise<Map<string, Uint8Array>> {
+  const fitted = withBatchRoots(leaves)
+  const tree = new CompactRange()
+  let transition: Seen | undefined
+  for (const { record } of fitted) {
+    tree.append(leafHash(record))
+    if (tree.size === transitionSize) transition = { treeSize: tree.size, rootHash: tree.root() }
+  }
+  const last = { treeSize: fitted.length, rootHash: tree.root() }
+  const [, links] = decode(policyChainCodec, policyChain)
+  const signers = { logKeys: ['r1', 'r4'], cosigners: [...firstReplicas, 'r4'] }
+  const chain = encode(policyChainCodec, [
+    cluster.signedGenesis,
+    transition === undefined
+      ? []
+      : links.map((link) => ({ ...link, transitionCheckpoint: noteOf(origin, transition, signers) })),
+  ])
+  const cosigners = last.treeSize > transitionSize ? laterReplicas : firstReplicas
+  const checkpoint =
+    last.treeSize === transitionSize ? noteOf(origin, last, signers) : noteOf(origin, last, { cosigners })
+  return storeTrail(fitted, [{ size: last.treeSize, checkpoint, policyChain: chain }])
 }
 
-export const isBundle = ({ record }: PlainLeaf): boolean => record[2] === leafKinds.commandBundle
-export const sameBytes = equalBytes
+/** Batch records of changed leaves: those whose root is no longer that of their batch get the right one. */
+function withBatchRoots(leaves: readonly PlainLeaf[]): PlainLeaf[] {
+  let batch = new CompactRange()
+  return leaves.map((leaf) => {
+    if (leaf.record[2] !== leafKinds.batchRecord) {
+      batch.append(leafHash(leaf.record))
+      return leaf
+    }
+    const batchRoot = batch.root()
+    batch = new CompactRange()
+    return { ...leaf, record: encode(batchRecord, { ...decode(batchRecord, leaf.record), batchRoot }) }
+  })
+}
