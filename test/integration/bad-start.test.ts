@@ -61,6 +61,26 @@ test('a typo in the configuration is named, with what was probably meant', async
   expect(code).toBe(78)
 })
 
+test.each([bin, fileURLToPath(import.meta.resolve('@cipherlog/cli/bin'))])(
+  'an old Node is told so in one line: %s',
+  async (program) => {
+    // A real old Node may not be at hand; what the program looks at is its version.
+    const preload = join(folder, 'old-node.cjs')
+    await writeFile(
+      preload,
+      "Object.defineProperty(process, 'versions', { value: { ...process.versions, node: '20.20.2' } })",
+    )
+    const child = spawn(process.execPath, ['--require', preload, program, '--version'], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    })
+    let stderr = ''
+    child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()))
+    const code = await new Promise((resolve) => child.on('exit', resolve))
+    expect(stderr).toMatch(/^cipherlog(-node)? needs Node 22\.19 or newer.*\n$/)
+    expect(code).toBe(70)
+  },
+)
+
 test('a port in use is named', async () => {
   const taken = createServer()
   await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve))
