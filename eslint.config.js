@@ -24,6 +24,11 @@ export default tseslint.config(
     },
   },
   {
+    // Commands start as plain JavaScript, before it is known which Node runs them.
+    files: ['**/*.js'],
+    rules: { 'no-undef': 'off' },
+  },
+  {
     // Codec combinators infer through `any`; their public types do not mention it.
     files: ['packages/core/src/codec.ts'],
     rules: { '@typescript-eslint/no-explicit-any': 'off' },

@@ -5,7 +5,7 @@
  * other voters, `commit` is a hint that saves work after a restart.
  */
 import { decode, encode, fromHex, record, toHex, uint, type TypeOf } from '@cipherlog/core'
-import { type HardState } from '@cipherlog/raft'
+import type { HardState } from '@cipherlog/raft'
 import { peerId } from './common.ts'
 
 /** CBOR map; `votedFor` is left out while no vote was cast in `term`. */

@@ -3,7 +3,7 @@ import { hash } from 'node:crypto'
 import { emptyBytes, equalBytes, invariant } from '@cipherlog/core'
 import { encodeHardState } from '@cipherlog/format/hard-state'
 import { walPayloadBytesMax, type WalRecordHeader, walRecordKinds } from '@cipherlog/format/wal-record'
-import { type HardState } from '@cipherlog/raft'
+import type { HardState } from '@cipherlog/raft'
 import { type GroupLog, type Slot } from './group-log.ts'
 import { type WalAppend } from './wal.ts'
 

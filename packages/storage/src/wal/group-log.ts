@@ -5,7 +5,7 @@
  * the log ascend with their index.
  */
 import { InvariantViolation, invariant } from '@cipherlog/core'
-import { type EntryRef, type HardState } from '@cipherlog/raft'
+import type { EntryRef, HardState } from '@cipherlog/raft'
 import { type Segment } from './segment.ts'
 
 /** An entry and where its payload is: in memory, on disk, or both. */

@@ -19,7 +19,7 @@ import {
   walRecordKinds,
   writeWalRecord,
 } from '@cipherlog/format/wal-record'
-import { type HardState } from '@cipherlog/raft'
+import type { HardState } from '@cipherlog/raft'
 import { type Disk } from '../disk/disk.ts'
 import { StorageClosedError, StorageFailedError, WalCorruptError } from '../errors.ts'
 import { checkAppend, type Draft, hardStateDraft, plainDraft } from './drafts.ts'

@@ -4,7 +4,7 @@
  * Invariant: once `append` has resolved, what it was given survives a crash at any moment, and is never cut; damage
  * to it is repaired from the second copy of its header or reported, never passed over.
  */
-import { type EntryRef, type HardState } from '@cipherlog/raft'
+import type { EntryRef, HardState } from '@cipherlog/raft'
 
 /** What opening the log found of one group. */
 export interface WalGroupContents {
