@@ -32,7 +32,8 @@ export function decodeContent(content: Uint8Array): { readonly name: string; rea
   try {
     decoded = decode(plainBytes(content), {
       cde: true,
-      maxDepth: depthMax + 2,
+      // It counts the array of name and value, and each item of the innermost one.
+      maxDepth: depthMax + 4,
       collapseBigInts: true,
       rejectDuplicateKeys: true,
       rejectUndefined: true,

@@ -57,6 +57,8 @@ export async function deliver(
   const deadline = clock.monotonic() + deadlineMs
   const digest = sha256(proposal.signed)
   let maybeAppended = false
+  /** An answer that did not check out, and why. */
+  let doubt: VerificationError | undefined
   for (let attempt = 0; ; attempt++) {
     const address = replicas.preferred
     try {
@@ -65,15 +67,15 @@ export async function deliver(
       return { ...(await openAnswer(applied, digest, verdictCount, view)), signedAnswer: applied, duplicate }
     } catch (error) {
       if (!(error instanceof CipherlogError)) throw error
-      const doubtful = error instanceof VerificationError && error.code === 'ERR_VERIFY_APPLIED'
-      if (unknown.has(error.code)) maybeAppended = true
-      else if (!doubtful && !retried.has(error.code) && !(error instanceof NotLeaderError)) {
+      if (error instanceof VerificationError && error.code === 'ERR_VERIFY_APPLIED') doubt = error
+      else if (unknown.has(error.code)) maybeAppended = true
+      else if (!retried.has(error.code) && !(error instanceof NotLeaderError)) {
         // Only this refusal speaks of earlier sendings too: the sequence went to other bytes.
         if (maybeAppended && error.code !== 'ERR_SEQUENCE_CONFLICT') throw outcomeUnknown(error)
         throw error
       }
       const pause = replicas.backoff(attempt, error)
-      if (clock.monotonic() + pause > deadline) throw doubtful || !maybeAppended ? error : outcomeUnknown(error)
+      if (clock.monotonic() + pause > deadline) throw doubt ?? (maybeAppended ? outcomeUnknown(error) : error)
       if (error instanceof NotLeaderError) await replicas.follow(leaderIdOf(error), address)
       else if (error.code !== 'ERR_BUSY' && error.code !== 'ERR_REGISTRY_AHEAD') replicas.next(address)
       await sleep(pause)

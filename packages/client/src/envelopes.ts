@@ -83,7 +83,7 @@ export class Envelopes {
 
   /** The envelope is not on the log, or nobody knows: the next seal makes another. */
   forget(keyset: Uint8Array, keyEpoch: number, envelope: Uint8Array): void {
-    this.#options.keyring.removeContentKey(envelope)
+    this.#options.keyring.removeContentKey(this.#options.cluster, envelope)
     const place = placeOf(keyset, keyEpoch)
     const current = this.#current.get(place)
     if (current === undefined) return

@@ -22,7 +22,8 @@ export type SaveKeyring = (content: Uint8Array) => Promise<void>
 export class Keyring {
   readonly label: string
   readonly #save: SaveKeyring | undefined
-  #entries: KeyringEntry[] = []
+  /** By what they are the answer to, oldest first. */
+  readonly #entries = new Map<string, KeyringEntry>()
 
   /** @param options.save - where {@link Keyring.save} puts it; without it, nowhere. */
   constructor(
@@ -42,7 +43,7 @@ export class Keyring {
 
   /** CBOR with every secret in the clear: for a file sealed under a passphrase. */
   toBytes(): Uint8Array {
-    return encode(keyringContent, { version: 1, entries: this.#entries, label: this.label })
+    return encode(keyringContent, { version: 1, entries: [...this.entries], label: this.label })
   }
 
   /** Keeps the keyring as it is now; does nothing for one that lives in memory. */
@@ -51,24 +52,23 @@ export class Keyring {
   }
 
   get entries(): readonly KeyringEntry[] {
-    return this.#entries
+    return [...this.#entries.values()]
   }
 
   /** Adds a secret, in place of one for the same purpose. @throws RangeError above 4,096 entries. */
   add(entry: KeyringEntry): void {
     const place = placeOf(entry)
-    const entries = this.#entries.filter((other) => placeOf(other) !== place)
-    if (entries.length >= keyringEntriesMax) {
+    if (!this.#entries.has(place) && this.#entries.size >= keyringEntriesMax) {
       // Losing a content key costs a new envelope; every other entry is somebody's only copy.
-      const oldest = entries.findIndex(({ type }) => type === 'contentKey')
-      if (oldest === -1) throw new RangeError(`a keyring has at most ${keyringEntriesMax} entries`)
-      entries.splice(oldest, 1)
+      const oldest = this.entries.find(({ type }) => type === 'contentKey')
+      if (oldest === undefined) throw new RangeError(`a keyring has at most ${keyringEntriesMax} entries`)
+      this.#entries.delete(placeOf(oldest))
     }
-    this.#entries = [...entries, entry]
+    this.#entries.set(place, entry)
   }
 
   of<T extends KeyringEntry['type']>(type: T, cluster: Uint8Array): Entry<T>[] {
-    return this.#entries.filter((entry): entry is Entry<T> => entry.type === type && equalBytes(entry.cluster, cluster))
+    return this.entries.filter((entry): entry is Entry<T> => entry.type === type && equalBytes(entry.cluster, cluster))
   }
 
   /** The identity of a writer, if the keyring has exactly one for this cluster (or the one named). */
@@ -108,10 +108,8 @@ export class Keyring {
   }
 
   /** Takes out the content key of an envelope that the log does not have. */
-  removeContentKey(envelope: Uint8Array): void {
-    this.#entries = this.#entries.filter(
-      (entry) => entry.type !== 'contentKey' || !equalBytes(entry.envelope, envelope),
-    )
+  removeContentKey(cluster: Uint8Array, envelope: Uint8Array): void {
+    this.#entries.delete(contentKeyPlace(cluster, envelope))
   }
 }
 
@@ -130,6 +128,10 @@ function placeOf(entry: KeyringEntry): string {
     case 'keyVersion':
       return `keyVersion ${cluster} ${toHex(entry.keyset)} ${entry.keyEpoch}`
     case 'contentKey':
-      return `contentKey ${cluster} ${toHex(entry.envelope)}`
+      return contentKeyPlace(entry.cluster, entry.envelope)
   }
+}
+
+function contentKeyPlace(cluster: Uint8Array, envelope: Uint8Array): string {
+  return `contentKey ${toHex(cluster)} ${toHex(envelope)}`
 }

@@ -29,7 +29,7 @@ import {
   type CosignerMember,
   type TrustPolicy,
 } from '@cipherlog/format'
-import { createMemoryState, Ledger, type ClosedBatch, type Leaf } from '@cipherlog/machine'
+import { createMemoryState, Ledger, type ClosedBatch, type EntryPlace, type Leaf } from '@cipherlog/machine'
 import { rootOfBatch } from '@cipherlog/merkle/batch'
 import { assembleNote, cosignCheckpoint, inclusionProof, signCheckpoint, tileBytes } from '@cipherlog/merkle/tree'
 import { cosignerName, formatCheckpoint, formatTlogProof, parseTilePath } from '@cipherlog/merkle/verify'
@@ -121,6 +121,8 @@ export class TestLog {
   readonly #leaves: Leaf[] = []
   readonly #tiles = new Map<number, Uint8Array[]>()
   #closed: ClosedBatch
+  /** What was applied, and where batches were closed. */
+  readonly #entries: { readonly proposal: Proposal | undefined; readonly place: EntryPlace }[] = []
   #logIndex = 0
   #waiters: (() => void)[] = []
   /** The ledger takes one entry at a time. */
@@ -153,6 +155,26 @@ export class TestLog {
       },
     })
     return new TestLog(from, clock, begun)
+  }
+
+  /** Another log with the same leaves so far, under the same keys. */
+  async fork(): Promise<TestLog> {
+    const clock = new TestClock()
+    clock.time = this.clock.time
+    const copy = await TestLog.create(this.genesis, clock)
+    for (const { proposal, place } of this.#entries) {
+      copy.#logIndex = place.logIndex
+      if (proposal === undefined) {
+        await copy.#closeAt(place)
+        continue
+      }
+      const plan = copy.ledger.plan(proposal, place)
+      if (plan.outcome !== 'accepted') throw new Error(`the fork does not take an entry: ${plan.outcome}`)
+      const good = plan.proofs.map(() => true)
+      copy.#record(copy.ledger.apply(proposal.kind, plan, good, place))
+      copy.#entries.push({ proposal, place })
+    }
+    return copy
   }
 
   get trustPolicy(): TrustPolicy {
@@ -235,6 +257,7 @@ export class TestLog {
       if (bad !== undefined) throw refusal('ERR_PROOF', bad.command)
       const good = plan.proofs.map(() => true)
       const leaf = this.ledger.apply(proposal.kind, plan, good, place)
+      this.#entries.push({ proposal, place })
       this.#record(leaf)
       if (this.closeAtOnce || this.ledger.batchDue) await this.#close()
       return this.#answer(at, { leaf: leaf.leafIndex, digest: leaf.digest, verdicts: leaf.verdicts }, false)
@@ -248,8 +271,13 @@ export class TestLog {
   }
 
   async #close(): Promise<void> {
-    const closed = await this.ledger.close(this.#place())
+    await this.#closeAt(this.#place())
+  }
+
+  async #closeAt(place: EntryPlace): Promise<void> {
+    const closed = await this.ledger.close(place)
     if (closed === undefined) return
+    this.#entries.push({ proposal: undefined, place })
     this.#record(closed.leaf)
     this.#closed = closed
   }

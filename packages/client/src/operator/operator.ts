@@ -65,8 +65,14 @@ export class Operator {
     this.#signers = options.signers ?? log.keyring.operators(log.cluster)
   }
 
-  /** The bytes of the next key event, after the newest that is proven: what operators sign. */
+  /** The bytes of the next key event: what operators sign. Proves the registry anew first. */
   async build(operation: KeyOperation): Promise<Uint8Array> {
+    await this.#log.view.refresh()
+    return this.#build(operation)
+  }
+
+  /** After the newest event that is proven. */
+  async #build(operation: KeyOperation): Promise<Uint8Array> {
     const { view, clock } = this.#log
     const { registry, batchRecord } = await view.fresh()
     const { treeSize, rootHash } = view.history.head!
@@ -106,7 +112,7 @@ export class Operator {
       throw keyMissing(`${threshold} operator keys of this cluster (it has ${this.#signers.length})`)
     }
     for (let attempt = 1; ; attempt++) {
-      const signed = signKeyEvent(await this.build(operation), this.#signers.slice(0, threshold))
+      const signed = signKeyEvent(await this.#build(operation), this.#signers.slice(0, threshold))
       try {
         return await this.propose(signed)
       } catch (error) {
