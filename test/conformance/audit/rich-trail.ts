@@ -184,6 +184,8 @@ async function build(verificationKey: Uint8Array, prove: Prove): Promise<RichTra
     ]),
   )
   await apply(alice.bundle([await proven(cluster, alice, 23n, 'revenue', prove)]))
+  // Names a keyset of another suite, whose keys no circuit takes.
+  await apply(alice.bundle([alice.add('total', undefined, undefined, { keyset: idOf('latencies') })]))
   const badProof = opaque('bad proof', 128).fill(0xff, 0, 1)
   await apply(alice.bundle([alice.add('total', undefined, badProof), alice.add('total')]))
   // Vectors, up to one more than the slice takes.
