@@ -40,14 +40,17 @@ export function contextOf(command: Command, io: Io): Context {
   const { json = false, dir, passphraseFile } = command.optsWithGlobals<GlobalOptions>()
   // Typed once, used for everything that one command opens.
   let passphrase: Promise<string> | undefined
+  const output = createOutput(json, io)
   return {
     ...io,
-    output: createOutput(json, io),
+    output,
     directory: resolve(dir),
-    passphrase: (confirm = false) =>
-      (passphrase ??= readPassphrase(
+    passphrase(confirm = false) {
+      output.progress(undefined)
+      return (passphrase ??= readPassphrase(
         { ...io, file: passphraseFile, option: '--passphrase-file', variable: 'CIPHERLOG_PASSPHRASE' },
         { confirm, question: confirm ? 'New passphrase for the keyring: ' : 'Passphrase of the keyring: ' },
-      )),
+      ))
+    },
   }
 }

@@ -34,6 +34,16 @@ describe('createOutput()', () => {
   })
 })
 
+test('on a terminal, control characters of other people are spelled out; a pipe gets them as they are', () => {
+  const text = 'a\u001b[2Jb\u202ec\td\ne'
+  const [terminal, pipe] = [testIo(), testIo()]
+  Object.assign(terminal.stdout, { isTTY: true })
+  createOutput(false, terminal).result({}, text)
+  createOutput(false, pipe).result({}, text)
+  expect(terminal.out()).toBe('a\\u{1b}[2Jb\\u{202e}c\td\ne\n')
+  expect(pipe.out()).toBe(`${text}\n`)
+})
+
 test('toJson() writes bytes as hex and bigints as decimal strings', () => {
   const value = { id: new Uint8Array([0, 255]), sum: 2n ** 64n, buffer: Buffer.from([1]), by: new Map([['a', 1n]]) }
   expect(toJson(value)).toBe('{"id":"00ff","sum":"18446744073709551616","buffer":"01","by":{"a":"1"}}')

@@ -33,11 +33,11 @@ export function createOutput(json: boolean, { stdout, stderr }: Pick<Streams, 's
     json,
     result: (value, text) => {
       clear()
-      stdout.write(json ? `${toJson(value)}\n` : `${text}\n`)
+      stdout.write(json ? `${toJson(value)}\n` : `${forTerminal(stdout, text)}\n`)
     },
     note: (text) => {
       clear()
-      if (!json) stderr.write(`${style(stderr, 'dim', text)}\n`)
+      if (!json) stderr.write(`${style(stderr, 'dim', forTerminal(stderr, text))}\n`)
     },
     progress: (text) => {
       if (!live) return
@@ -47,6 +47,22 @@ export function createOutput(json: boolean, { stdout, stderr }: Pick<Streams, 's
       shown = true
     },
   }
+}
+
+/**
+ * Values, labels and reasons are other people's text: what a terminal would obey is spelled out. A pipe gets them as
+ * they are.
+ */
+function forTerminal(stream: Streams['stdout'], text: string): string {
+  return stream.isTTY === true ? spelledOut(text) : text
+}
+
+/** Control, format and other invisible characters as `\u{1b}`; line feeds and tabs stay. */
+function spelledOut(text: string): string {
+  return text.replaceAll(
+    /(?![\n\t])[\p{C}\p{Zl}\p{Zp}]/gu,
+    (character) => `\\u{${character.codePointAt(0)!.toString(16)}}`,
+  )
 }
 
 /** Colours only where a person looks, and not if they asked for none (NO_COLOR). */
@@ -78,6 +94,8 @@ export function printError(error: unknown, json: boolean, stderr: Streams['stder
     stderr.write(`${toJson({ error: { code, message, details: expected ? error.details : {} } })}\n`)
     return
   }
-  stderr.write(`${style(stderr, 'red', code)}: ${message}\n`)
+  // Progress may stand on this line.
+  if (stderr.isTTY === true) stderr.write('\r\u001b[K')
+  stderr.write(`${style(stderr, 'red', code)}: ${forTerminal(stderr, message)}\n`)
   if (!expected && error instanceof Error && error.stack !== undefined) stderr.write(`${error.stack}\n`)
 }

@@ -51,6 +51,13 @@ describe('readPassphrase()', () => {
     expect(io.err()).toBe('New: \nThe same again: \n')
   })
 
+  test('gives up when the terminal is closed', async () => {
+    const stdin = Object.assign(new PassThrough(), { isTTY: true })
+    const asked = readPassphrase(source({ stdin }), once)
+    stdin.end()
+    await expect(asked).rejects.toThrow('No passphrase was given')
+  })
+
   test('refuses two that differ', async () => {
     const io = testIo()
     const stdin = Object.assign(new PassThrough(), { isTTY: true })

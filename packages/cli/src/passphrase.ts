@@ -29,26 +29,31 @@ export async function readPassphrase(
   if (stdin.isTTY !== true) {
     throw refused(`The keyring needs a passphrase: set ${source.variable} or give ${source.option}.`)
   }
-  const passphrase = notEmpty(await ask(source, options.question))
-  if (options.confirm && (await ask(source, 'The same again: ')) !== passphrase) {
-    throw refused('The two passphrases differ; start again.')
-  }
-  return passphrase
+  const questions = options.confirm ? [options.question, 'The same again: '] : [options.question]
+  const [passphrase, again] = await ask(source, questions)
+  if (options.confirm && again !== passphrase) throw refused('The two passphrases differ; start again.')
+  return notEmpty(passphrase!)
 }
 
-/** Shows the question, not the answer. */
-async function ask({ stdin, stderr }: PassphraseSource, question: string): Promise<string> {
+/** Shows the questions, not the answers. @returns one answer each */
+async function ask({ stdin, stderr }: PassphraseSource, questions: readonly string[]): Promise<string[]> {
   const silent = new Writable({ write: (_chunk, _encoding, done) => done() })
-  const lines = createInterface({ input: stdin, output: silent, terminal: true })
-  stderr.write(question)
+  const terminal = createInterface({ input: stdin, output: silent, terminal: true })
+  // Ctrl-C and Ctrl-D end the lines.
+  terminal.once('SIGINT', () => terminal.close())
+  const lines = terminal[Symbol.asyncIterator]()
   try {
-    return await new Promise<string>((resolve, reject) => {
-      lines.question('', resolve)
-      lines.once('SIGINT', () => reject(refused('No passphrase was given.')))
-    })
+    const answers: string[] = []
+    for (const question of questions) {
+      stderr.write(question)
+      const line = await lines.next()
+      stderr.write('\n')
+      if (line.done === true) throw refused('No passphrase was given.')
+      answers.push(line.value)
+    }
+    return answers
   } finally {
-    lines.close()
-    stderr.write('\n')
+    terminal.close()
   }
 }
 

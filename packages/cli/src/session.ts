@@ -18,8 +18,10 @@ export async function withLog<T>(context: Context, use: (log: Cipherlog) => Prom
   const profile = await readProfile(context.directory)
   const passphrase = await context.passphrase()
   const { connectAs } = await import('./cluster/connect.ts')
+  context.output.progress('Connecting …')
   return withLock(lockFile(context), async () =>
     using(await connectAs(profile, passphrase), async (log) => {
+      context.output.progress('Waiting for the log …')
       const { entries } = log.keyring
       const result = await use(log)
       // A content key that is kept spares the next command a new envelope.

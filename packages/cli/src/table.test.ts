@@ -10,3 +10,16 @@ test('table() aligns columns and leaves no space at the end', () => {
     ['node  api', '────  ──────────────────────', '1     https://127.0.0.1:7101', '12'].join('\n'),
   )
 })
+
+test('table() breaks sentences of the last column between words', () => {
+  expect(
+    table(
+      ['code', 'sentence'],
+      [
+        ['E', 'one two three'],
+        ['F', 'four'],
+      ],
+      8,
+    ),
+  ).toBe(['code  sentence', '────  ────────', 'E     one two', '      three', 'F     four'].join('\n'))
+})

@@ -1,7 +1,15 @@
 /** Columns of text: as wide as their widest cell, two spaces apart. */
 
-/** @param head - titles, one for each column. */
-export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+/**
+ * @param head - titles, one for each column.
+ * @param lastWidth - where sentences of the last column are broken.
+ */
+export function table(
+  head: readonly string[],
+  sentences: readonly (readonly string[])[],
+  lastWidth = Infinity,
+): string {
+  const rows = sentences.flatMap((row) => broken(row, lastWidth))
   const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)))
   const line = (cells: readonly string[]): string =>
     cells
@@ -9,4 +17,16 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
       .join('  ')
       .trimEnd()
   return [line(head), line(widths.map((width) => '─'.repeat(width))), ...rows.map(line)].join('\n')
+}
+
+/** A row as several, if its last cell is too wide: the others are empty from the second on. */
+function broken(row: readonly string[], lastWidth: number): string[][] {
+  const others = row.slice(0, -1)
+  const lines: string[] = ['']
+  for (const word of (row.at(-1) ?? '').split(' ')) {
+    const line = lines.at(-1)!
+    if (line !== '' && line.length + 1 + word.length > lastWidth) lines.push(word)
+    else lines[lines.length - 1] = line === '' ? word : `${line} ${word}`
+  }
+  return lines.map((line, i) => [...(i === 0 ? others : others.map(() => '')), line])
 }

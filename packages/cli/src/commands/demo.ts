@@ -34,6 +34,11 @@ export function addDemo(program: Command, io: Io): void {
         { refused: results.every(({ refused }) => refused), attacks: results },
         formatResults(results),
       )
+      if (!results.some(({ attack }) => attack === 'sign the forgery')) {
+        context.output.note(
+          'This host is a quorum by itself: a history that it rewrites and signs again is noticed only by who kept an earlier checkpoint or trusts an outside witness.',
+        )
+      }
       const unnoticed = results.filter(({ refused }) => !refused)
       if (unnoticed.length > 0) {
         const message = `Unnoticed: ${unnoticed.map(({ attack }) => attack).join(', ')}. Please report this.`
@@ -69,5 +74,5 @@ export function formatResults(results: readonly AttackResult[]): string {
     code ?? '',
     message,
   ])
-  return table(['attack', 'noticed by', 'code', 'sentence'], rows)
+  return table(['attack', 'noticed by', 'code', 'sentence'], rows, 60)
 }

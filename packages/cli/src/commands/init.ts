@@ -38,7 +38,7 @@ export function addInit(program: Command, io: Io): void {
       const folder = shown(context.directory)
       context.output.result(
         { directory: context.directory, name: profile.name, endpoints: profile.endpoints, client: profile.client },
-        [`Made a cluster of ${count(options.nodes)} in ${folder}.`, '', 'Next:', ...nextSteps(context)].join('\n'),
+        [`Made a cluster of ${countOf(options.nodes)} in ${folder}.`, '', 'Next:', ...nextSteps(context)].join('\n'),
       )
     })
 }
@@ -86,7 +86,7 @@ function nextSteps(context: Context): string[] {
   ]
 }
 
-const count = (nodes: number): string => (nodes === 1 ? 'one node' : `${nodes} nodes`)
+export const countOf = (nodes: number): string => (nodes === 1 ? 'one node' : `${nodes} nodes`)
 
 /** As a person would type it. */
 export function shown(path: string): string {

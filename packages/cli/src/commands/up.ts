@@ -6,12 +6,13 @@ import { type Command } from 'commander'
 import { integer } from '../arguments.ts'
 import { clusterFiles, listNodes, type NodeFiles } from '../cluster/layout.ts'
 import { lastWords, type NodeProcess } from '../cluster/node-process.ts'
+import { runningPid } from '../cluster/pid-file.ts'
 import { readProfile, type Profile } from '../cluster/profile.ts'
 import { startNodes, stopNodes } from '../cluster/run-nodes.ts'
 import { contextOf, type Context, type Io } from '../context.ts'
 import { withGuest, withLog } from '../session.ts'
 import { table } from '../table.ts'
-import { initCluster, initDefaults, shown } from './init.ts'
+import { countOf, initCluster, initDefaults, shown } from './init.ts'
 
 interface UpOptions {
   readonly nodes?: number
@@ -22,7 +23,7 @@ interface UpOptions {
 export function addUp(program: Command, io: Io): void {
   program
     .command('up')
-    .description('run the nodes of the cluster; makes one first if there is none')
+    .description('run the nodes of the cluster that do not run; makes a cluster first if there is none')
     .option('-n, --nodes <n>', 'replicas of a cluster that is made now', integer(1, 7))
     .option(
       '--base-port <port>',
@@ -34,9 +35,9 @@ export function addUp(program: Command, io: Io): void {
     .action(async (options: UpOptions, command: Command) => {
       const context = contextOf(command, io)
       const profile = await openOrInit(context, options)
-      const nodes = await nodesOf(context, options)
+      const nodes = await stoppedNodes(await nodesOf(context, options))
       const stopSignal = io.stopSignal()
-      context.output.progress(`Starting ${nodes.length} nodes …`)
+      context.output.progress(`Starting ${countOf(nodes.length)} …`)
       const running = await startNodes(nodes, { detached: options.detach === true })
       try {
         context.output.progress('Waiting for a quorum …')
@@ -71,6 +72,17 @@ async function nodesOf({ directory }: Context, { nodes: wanted }: UpOptions): Pr
     throw new CipherlogError('ERR_DIRECTORY', message)
   }
   return nodes
+}
+
+/** Those that are to be started: all of them, or the ones that have died. @throws CipherlogError `ERR_ALREADY_RUNNING` */
+async function stoppedNodes(nodes: readonly NodeFiles[]): Promise<NodeFiles[]> {
+  const pids = await Promise.all(nodes.map(runningPid))
+  const stopped = nodes.filter((_node, i) => pids[i] === undefined)
+  if (stopped.length === 0) {
+    const message = 'All nodes run already; look at `cipherlog status`, or stop them with `cipherlog down`.'
+    throw new CipherlogError('ERR_ALREADY_RUNNING', message, { details: { pids } })
+  }
+  return stopped
 }
 
 /** Without a passphrase the nodes run all the same: then the client is registered by the first `up` that has one. */

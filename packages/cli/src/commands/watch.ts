@@ -42,8 +42,14 @@ export function formatEntry(entry: Omit<WatchEntry, 'receipt'>): string {
   ].join('  ')
 }
 
+/** One entry, one line: text that would break it is quoted. */
+function onOneLine(text: string): string {
+  return /[\p{C}\p{Zl}\p{Zp}]/u.test(text) ? JSON.stringify(text) : text
+}
+
 function contentOf({ name, value, problem }: Pick<WatchEntry, 'name' | 'value' | 'problem'>): string[] {
   if (problem !== undefined) return [`(not opened: ${problem})`]
   if (value === undefined) return []
-  return name === undefined || name === '' ? [formatValue(value)] : [`${name} = ${formatValue(value)}`]
+  const text = onOneLine(formatValue(value))
+  return name === undefined || name === '' ? [text] : [`${onOneLine(name)} = ${text}`]
 }

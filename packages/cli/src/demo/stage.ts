@@ -5,6 +5,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { inMemory, type Cipherlog } from '@cipherlog/client'
 import { Operator } from '@cipherlog/client/operator'
 import { CipherlogError, systemRandom, toHex } from '@cipherlog/core'
@@ -19,6 +20,7 @@ import { registerOwnClient } from '../cluster/register.ts'
 import { startNodes, stopNodes } from '../cluster/run-nodes.ts'
 import { readTrustPolicy } from '../cluster/trust-policy.ts'
 import { type TamperDemoOptions } from './tamper.ts'
+import { readCheckpoint, sizeOf } from './trail-copy.ts'
 
 /** Its values mean nothing, so that a demonstration touches nobody's data. */
 const namespace = 'demo/tamper'
@@ -56,7 +58,7 @@ export async function withStage<T>(options: StageOptions, use: (demo: TamperDemo
   }
   return whileRunning(nodes, onStep, async () => {
     onStep('Writing two values')
-    await prepare(options, endpoint)
+    await prepare(options, host.trailDirectory)
     return use({
       trailDirectory: host.trailDirectory,
       trustPolicy: await readTrustPolicy(profile.trustPolicyFile),
@@ -75,7 +77,7 @@ async function whileRunning<T>(
 ): Promise<T> {
   const pids = await Promise.all(nodes.map(runningPid))
   const stopped = nodes.filter((_node, i) => pids[i] === undefined)
-  if (stopped.length > 0) onStep(`Starting ${stopped.length} nodes`)
+  if (stopped.length > 0) onStep('Starting the nodes')
   const started = await startNodes(stopped)
   try {
     return await action()
@@ -84,16 +86,29 @@ async function whileRunning<T>(
   }
 }
 
-async function prepare({ profile, passphrase }: StageOptions, endpoint: string): Promise<void> {
+async function prepare({ profile, passphrase }: StageOptions, trailDirectory: string): Promise<void> {
   const log = await connectAs(profile, passphrase, { memory: inMemory() })
   try {
     await registerOwnClient(log)
     await createNamespace(log)
     await log.kv(namespace).put('first', 'one')
-    const { leaf } = await log.kv(namespace).put('second', 'two')
-    await log.replicas.connection(endpoint).receipt(leaf, publishedMsMax)
+    const done = await log.kv(namespace).put('second', 'two')
+    // Closes the batch; then the attacked node publishes it in its own time.
+    await done.receipt()
+    await published(trailDirectory, done.leaf)
   } finally {
     await log.close()
+  }
+}
+
+async function published(trailDirectory: string, leaf: number): Promise<void> {
+  const deadline = performance.now() + publishedMsMax
+  while (sizeOf(await readCheckpoint(trailDirectory)) <= leaf) {
+    if (performance.now() > deadline) {
+      const message = 'The first node does not publish; look at `cipherlog status` and its log.'
+      throw new CipherlogError('ERR_NOT_PUBLISHED', message)
+    }
+    await sleep(50)
   }
 }
 

@@ -69,7 +69,8 @@ export async function readCheckpoint(directory: string): Promise<string> {
   }
 }
 
-function sizeOf(note: string): number {
+/** Leaves under a checkpoint note. */
+export function sizeOf(note: string): number {
   return parseCheckpoint(parseNote(note).text).size
 }
 
