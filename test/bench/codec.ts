@@ -1,13 +1,30 @@
 /**
  * What a command costs in our codec and in cbor2 (deterministic options, generic maps, no checks against the
  * format): encode and decode of a bundle of 256 heads, and of one.
- * Run by hand: `node test/bench/codec.ts`. Figures are for this machine; the ratios travel better.
  */
-import { cpus } from 'node:os'
 import { cdeDecodeOptions, cdeEncodeOptions, decode as cbor2Decode, encode as cbor2Encode } from 'cbor2'
 import { decode, encode, equalBytes, type Codec } from '@cipherlog/core'
 import { commandBundle, suites, type CommandBundle, type CommandHead } from '@cipherlog/format'
 import { derived } from '../conformance/formats/world.ts'
+import { inTurns, type Bench, type BenchContext } from './bench.ts'
+import { measured, ratio, type Cell } from './report.ts'
+
+export const codec: Bench = {
+  name: 'codec',
+  about: 'encoding and decoding of commands, against cbor2',
+  async run(context) {
+    const rows: Cell[][] = []
+    for (const heads of [256, 1]) rows.push(...(await measureBundle(heads, context)))
+    return [
+      {
+        title: 'Encoding and decoding',
+        columns: ['', 'bytes per head', 'ours, µs per head', 'cbor2, µs per head', 'cbor2 / ours'],
+        rows,
+        notes: ['Ours checks every field and its bounds; cbor2 reads into generic maps.'],
+      },
+    ]
+  },
+}
 
 function headNumber(i: number): CommandHead {
   return {
@@ -38,12 +55,40 @@ function bundleOf(heads: number): CommandBundle {
   }
 }
 
-/** Median of nine rounds, in microseconds per call. */
-function microseconds(run: () => unknown): number {
+async function measureBundle(heads: number, { rounds, quick, say }: BenchContext): Promise<Cell[][]> {
+  const format: Codec<CommandBundle> = commandBundle
+  const value = bundleOf(heads)
+  const bytes = encode(format, value)
+  const decodeOptions = { ...cdeDecodeOptions, preferMap: true }
+  const generic: unknown = cbor2Decode(bytes, decodeOptions)
+  if (!equalBytes(bytes, cbor2Encode(generic, cdeEncodeOptions))) throw new Error('the two encoders disagree')
+  const operations = [
+    ['encode', () => encode(format, value), () => cbor2Encode(generic, cdeEncodeOptions)],
+    ['decode', () => decode(format, bytes), () => cbor2Decode(bytes, decodeOptions)],
+  ] as const
+  const rows: Cell[][] = []
+  for (const [name, ...sides] of operations) {
+    say(`${name} a bundle of ${heads}`)
+    const calls = sides.map((run) => callsFor(quick ? 1 : 30, run))
+    const times = sides.map(() => [] as number[])
+    for (let round = 0; round < rounds; round++) {
+      const turns = sides.map((run, i) => (): Promise<void> => {
+        times[i]!.push((millisecondsOf(run, calls[i]!) * 1_000) / calls[i]! / heads)
+        return Promise.resolve()
+      })
+      await inTurns(round, turns)
+    }
+    const [ours, theirs] = [measured(times[0]!), measured(times[1]!)]
+    rows.push([`${name} a bundle of ${heads}`, measured([bytes.length / heads]), ours, theirs, ratio(theirs, ours)])
+  }
+  return rows
+}
+
+/** How many calls take at least so long; warms up on the way. */
+function callsFor(ms: number, run: () => unknown): number {
   let calls = 1
-  for (let elapsed = 0; elapsed < 30; calls *= 2) elapsed = millisecondsOf(run, calls)
-  const rounds = Array.from({ length: 9 }, () => (millisecondsOf(run, calls) / calls) * 1_000)
-  return rounds.sort((a, b) => a - b)[4]!
+  while (millisecondsOf(run, calls) < ms) calls *= 2
+  return calls
 }
 
 function millisecondsOf(run: () => unknown, calls: number): number {
@@ -51,25 +96,3 @@ function millisecondsOf(run: () => unknown, calls: number): number {
   for (let i = 0; i < calls; i++) run()
   return performance.now() - start
 }
-
-function measure(heads: number): void {
-  const codec: Codec<CommandBundle> = commandBundle
-  const value = bundleOf(heads)
-  const bytes = encode(codec, value)
-  const decodeOptions = { ...cdeDecodeOptions, preferMap: true }
-  const generic: unknown = cbor2Decode(bytes, decodeOptions)
-  if (!equalBytes(bytes, cbor2Encode(generic, cdeEncodeOptions))) throw new Error('the two encoders disagree')
-  console.log(`bundle of ${heads}: ${(bytes.length / heads).toFixed(0)} bytes per head`)
-  const rows = [
-    ['encode', () => encode(codec, value), () => cbor2Encode(generic, cdeEncodeOptions)],
-    ['decode', () => decode(codec, bytes), () => cbor2Decode(bytes, decodeOptions)],
-  ] as const
-  for (const [name, ours, theirs] of rows) {
-    const [a, b] = [microseconds(ours) / heads, microseconds(theirs) / heads]
-    console.log(`  ${name}  ours ${a.toFixed(2)} µs/head  cbor2 ${b.toFixed(2)} µs/head  ratio ${(b / a).toFixed(1)}`)
-  }
-}
-
-console.log(`node ${process.versions.node}, ${cpus()[0]?.model ?? 'unknown processor'}`)
-measure(256)
-measure(1)
