@@ -150,7 +150,7 @@ describe('rejected commands', () => {
   })
 
   test('an envelope that the log does not have is made anew once', async () => {
-    const { connect, keyring, testLog, keyset, identity } = await testWorld()
+    const { connect, keyring, testLog, keyset } = await testWorld()
     const log = await connect()
     // Sealed by hand and never sent: its envelope is not on the log, but the next seal would name it.
     await log.lowLevel.sealPut('orders', 'a', 1)
@@ -159,7 +159,6 @@ describe('rejected commands', () => {
     expect(testLog.proposals(3)).toHaveLength(2)
     expect(keyring.of('contentKey', log.cluster)).toHaveLength(1)
     expect(keyring.of('contentKey', log.cluster)[0]).toMatchObject({ keyset, keyEpoch: 1 })
-    expect(identity.client).toHaveLength(16)
   })
 })
 
@@ -190,8 +189,6 @@ describe('readers', () => {
     const other = await operator.addClient({ grants: [{ namespaces: '*', operations: ['put', 'envelope'] }] })
     const others = await connect({ identity: other })
     await others.kv('orders').put('c', 3)
-    const envelopes = testLog.ledger.registry.clients().length
-    expect(envelopes).toBe(2)
     expect(keyring.of('contentKey', testLog.trustPolicy.cluster)).toHaveLength(2)
     expect(await again.kv('orders').get('c')).toMatchObject({ value: 3, client: other.client })
   })
@@ -201,10 +198,8 @@ describe('lying replicas', () => {
   test('another value, an older one, or one under another name is not handed out', async () => {
     const { connect, testLog } = await testWorld()
     const log = await connect()
-    const first = await log.kv('orders').put('a', 1)
+    await log.kv('orders').put('a', 1)
     await log.kv('orders').put('b', 'of b')
-    const keyOf = (leaf: number) => log.view.current.registry && leaf
-    expect(keyOf(first.leaf)).toBe(first.leaf)
     const old: { value?: unknown } = {}
     testLog.intercept = async ({ method }, next) => {
       const answer = await next()

@@ -126,13 +126,12 @@ export class Cipherlog {
       envelopes,
       bundles: this.#bundles,
       trustPolicy,
-      clock,
       random,
     })
     const [reader, writer] = [this.#reader, this.#writer]
     this.#prover = new LazyProver(options.prover)
     this.#cells = { keyring, view, replicas, reader, writer, prover: this.#prover, random, openedSums: new Map() }
-    this.#watch = { view, replicas, reader, trustPolicy, clock }
+    this.#watch = { view, replicas, reader, trustPolicy }
     this.lowLevel = new LowLevel({ session, reader: this.#reader, writer: this.#writer })
   }
 

@@ -32,8 +32,8 @@ export function decodeContent(content: Uint8Array): { readonly name: string; rea
   try {
     decoded = decode(plainBytes(content), {
       cde: true,
-      // It counts the array of name and value, and each item of the innermost one.
-      maxDepth: depthMax + 4,
+      // cbor2 counts two for each level, of which the array of name and value is one.
+      maxDepth: 2 * (depthMax + 1),
       collapseBigInts: true,
       rejectDuplicateKeys: true,
       rejectUndefined: true,

@@ -1,7 +1,6 @@
 /** Who writes: a client's id on the log and its signing key. */
-import { PolicyError, toHex } from '@cipherlog/core'
+import { equalBytes, PolicyError, toHex } from '@cipherlog/core'
 import { publicKeyOf } from '@cipherlog/crypto/signature'
-import { equalBytes } from '@cipherlog/core'
 import { type ProvenView } from './registry-view.ts'
 
 export interface Identity {

@@ -1,5 +1,5 @@
 /** Receipts: from a replica's word to a proof that holds for ever (DESIGN §5 "Receipt"). */
-import { decode, VerificationError, type Clock } from '@cipherlog/core'
+import { decode, VerificationError } from '@cipherlog/core'
 import { receipt as receiptCodec, type TrustPolicy, type Verdict } from '@cipherlog/format'
 import { parseTlogProof } from '@cipherlog/merkle/verify'
 import { receiptBytesMax, verifyReceipt, type VerifiedReceipt } from '@cipherlog/registry'
@@ -20,7 +20,6 @@ export interface ReceiptContext {
   readonly replicas: Replicas
   readonly view: RegistryView
   readonly trustPolicy: TrustPolicy
-  readonly clock: Clock
 }
 
 /** How long one replica waits for the quorum; other replicas are asked after that. */

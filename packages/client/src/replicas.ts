@@ -185,6 +185,8 @@ export function faultOf(error: unknown): 'passing' | 'doubtful' | 'final' {
   if (passing.has(error.code)) return 'passing'
   // A fork is evidence: it is not to be outvoted.
   if (error.code === 'ERR_VERIFY_SPLIT_VIEW') return 'final'
+  // What one replica has not applied yet, another has.
+  if (error.code === 'ERR_NOT_FOUND') return 'doubtful'
   const doubtful = error instanceof DecodeError || error instanceof VerificationError || error instanceof PolicyError
   return doubtful ? 'doubtful' : 'final'
 }

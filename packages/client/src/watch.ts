@@ -3,7 +3,7 @@
  * hand. What a replica cannot fake is a command; what it can is a verdict, an omission and the order, until a
  * checkpoint covers them: `receipt` of an entry proves position and verdict.
  */
-import { CipherlogError, VerificationError, type Clock } from '@cipherlog/core'
+import { CipherlogError, VerificationError } from '@cipherlog/core'
 import { splitBodies, verdictName, verdicts, type CommandHead, type TrustPolicy, type Verdict } from '@cipherlog/format'
 import { type WatchedLeaf } from './connection.ts'
 import { type Value } from './content.ts'
@@ -52,7 +52,6 @@ export interface WatchContext {
   readonly replicas: Replicas
   readonly reader: Reader
   readonly trustPolicy: TrustPolicy
-  readonly clock: Clock
 }
 
 /** @throws what no replica of the cluster could do better: `ERR_VERIFY_*`, `ERR_POLICY_*`, `ERR_CLOSED`. */

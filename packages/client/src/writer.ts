@@ -5,7 +5,7 @@
  * because its key version no longer takes writes, or because its envelope is not on the log, is sealed once more under
  * what the registry says now. Every other rejection is the caller's to decide about.
  */
-import { type Random, type Clock, CipherlogError } from '@cipherlog/core'
+import { CipherlogError, type Random } from '@cipherlog/core'
 import { verdicts, type NamespaceDefinition, type TrustPolicy } from '@cipherlog/format'
 import { type Bundles, type CommandOutcome } from './bundles.ts'
 import { type ContentKey, type Envelopes } from './envelopes.ts'
@@ -57,7 +57,6 @@ export interface WriterOptions {
   readonly envelopes: Envelopes
   readonly bundles: Bundles | undefined
   readonly trustPolicy: TrustPolicy
-  readonly clock: Clock
   readonly random: Random
 }
 
