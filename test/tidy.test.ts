@@ -207,6 +207,7 @@ describe('tidy', () => {
     add('tests stand beside sources', testsWithoutSources(sources))
     add('packages are complete', readdirSync(join(root, 'packages')).flatMap(incompletePackage))
     add('libraries are declared', undeclaredLibraries(sources))
+    add('docs/TESTING.md names what exists', brokenLinks('docs/TESTING.md'))
     if (report.length > 0) expect.fail(['the repository is not tidy.', '', ...report].join('\n'))
   })
 
@@ -328,6 +329,15 @@ function undeclaredLibraries(sources: readonly Source[]): Violation[] {
         : [{ at: `${source.path}:${line}`, says: `${library} is not in packages/${own}/package.json` }]
     })
   })
+}
+
+/** The page says which test a promise rests on: a test that moved must not leave its promise behind. */
+function brokenLinks(page: string): Violation[] {
+  const links = [...readFileSync(join(root, page), 'utf8').matchAll(/\]\((?!https?:)([^)#]+)[^)]*\)/g)]
+  if (links.length === 0) return [{ at: page, says: 'has no links' }]
+  return links
+    .filter(([, target]) => !existsSync(join(root, dirname(page), target!)))
+    .map(([, target]) => ({ at: page, says: `${target} does not exist` }))
 }
 
 interface Manifest {

@@ -43,7 +43,10 @@ export const parts: Readonly<Record<string, Part>> = {
   raft: {
     about: 'Raft clusters of 1 to 7 nodes in virtual time, 800 rounds of faults each (packages/testkit)',
     steps: 20_000,
-    sources: [...sourcesOf('core', 'raft', 'testkit'), 'test/long/raft-seed.ts'],
+    sources: [
+      ...sourcesOf('core', 'raft'),
+      ...['packages/testkit/src/prng.ts', 'packages/testkit/src/raft-network.ts', 'test/long/raft-seed.ts'],
+    ],
     replay: (seed) => `npm run test:long -- --only raft --seed ${seed}`,
     step: raftStep,
     mustHappen: [
