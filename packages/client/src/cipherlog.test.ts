@@ -1,13 +1,29 @@
-import { describe, expect, test } from 'vitest'
+import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { CipherlogError, systemRandom, toHex } from '@cipherlog/core'
 import { sha256 } from '@cipherlog/crypto/hash'
 import { verifyReceipt } from '@cipherlog/registry'
 import { Keyring } from './keyring.ts'
-import { testWorld } from './test-world.fixture.ts'
+import { testWorld, type TestWorld } from './test-world.fixture.ts'
+
+/** One world for the tests of a group, without faults and calls of the test before. */
+function sharedWorld(): () => TestWorld {
+  let world: TestWorld
+  beforeAll(async () => {
+    world = await testWorld()
+  })
+  beforeEach(() => {
+    world.testLog.calls.length = 0
+    world.testLog.closeAtOnce = true
+    world.testLog.intercept = (_call, next) => next()
+  })
+  return () => world
+}
 
 describe('kv', () => {
+  const world = sharedWorld()
+
   test('get() gives what put() sealed, with its writer, its position and the proof that it was written', async () => {
-    const { connect, testLog, identity } = await testWorld()
+    const { connect, testLog, identity } = world()
     const log = await connect()
     const done = await log.kv('orders').put('order-42', { total: 1999 })
     const read = await log.kv('orders').get('order-42')
@@ -18,11 +34,15 @@ describe('kv', () => {
       newest: 'claimed',
       treeSize: testLog.size,
     })
-    expect(done).toMatchObject({ verdict: 'applied', duplicate: false, position: `${log.origin}#${done.leaf}.1` })
+    expect(done).toMatchObject({
+      verdict: 'applied',
+      duplicate: false,
+      position: `${log.origin}#${done.leaf}.${done.command}`,
+    })
   })
 
   test('get() gives nothing for a name that was deleted or never written', async () => {
-    const { connect } = await testWorld()
+    const { connect } = world()
     const log = await connect()
     await log.kv('orders').put('a', 1)
     await log.kv('orders').delete('a')
@@ -31,7 +51,7 @@ describe('kv', () => {
   })
 
   test('a receipt verifies offline from its bytes, the bundle and the trust policy alone', async () => {
-    const { connect, testLog } = await testWorld()
+    const { connect, testLog } = world()
     testLog.closeAtOnce = false
     const log = await connect()
     const done = await log.kv('orders').put('a', 1)
@@ -42,7 +62,7 @@ describe('kv', () => {
   })
 
   test('no name and no value stands in anything that was sent', async () => {
-    const { connect, testLog } = await testWorld()
+    const { connect, testLog } = world()
     const log = await connect()
     await log.kv('orders').put('canary-name', 'canary-value')
     const sent = testLog
@@ -53,7 +73,7 @@ describe('kv', () => {
   })
 
   test('what cannot be sealed is refused before anything is sent', async () => {
-    const { connect, testLog } = await testWorld()
+    const { connect, testLog } = world()
     const log = await connect()
     testLog.calls.length = 0
     await expect(log.kv('orders').put('', 1)).rejects.toThrow(RangeError)
@@ -65,8 +85,10 @@ describe('kv', () => {
 })
 
 describe('what the registry says stops a client before it sends', () => {
+  const world = sharedWorld()
+
   test('another machine, no such namespace', async () => {
-    const { connect, testLog } = await testWorld()
+    const { connect, testLog } = world()
     const log = await connect()
     await expect(log.kv('audit').put('a', 1)).rejects.toMatchObject({ code: 'ERR_POLICY_NAMESPACE' })
     await expect(log.kv('nothing').put('a', 1)).rejects.toMatchObject({ code: 'ERR_POLICY_NAMESPACE' })
@@ -74,7 +96,7 @@ describe('what the registry says stops a client before it sends', () => {
   })
 
   test('no grant for the operation, or for envelopes', async () => {
-    const { connect, testLog, operator } = await testWorld()
+    const { connect, testLog, operator } = world()
     const keyring = new Keyring()
     keyring.addNameKey(testLog.trustPolicy.cluster, systemRandom)
     const writer = await operator.addClient({ grants: [{ namespaces: 'orders', operations: ['put'] }], keyring })
@@ -89,14 +111,14 @@ describe('what the registry says stops a client before it sends', () => {
   })
 
   test('a namespace that was created since the last proof is found', async () => {
-    const { connect, operator, keyset } = await testWorld()
+    const { connect, operator, keyset } = world()
     const log = await connect()
     await operator.createNamespace({ name: 'later', machine: 'kv', suite: 1, keyset })
     await expect(log.kv('later').put('a', 1)).resolves.toMatchObject({ verdict: 'applied' })
   })
 
   test('a client that was never added, or under another key', async () => {
-    const { connect, identity } = await testWorld()
+    const { connect, identity } = world()
     const stranger = await connect({ identity: { client: new Uint8Array(16).fill(9), secretKey: identity.secretKey } })
     await expect(stranger.log('audit').append(1)).rejects.toMatchObject({ code: 'ERR_POLICY_CLIENT' })
     const impostor = await connect({ identity: { client: identity.client, secretKey: new Uint8Array(32).fill(9) } })
@@ -104,7 +126,7 @@ describe('what the registry says stops a client before it sends', () => {
   })
 
   test('without an identity a log can be read and not written', async () => {
-    const { connect, testLog } = await testWorld()
+    const { connect, testLog } = world()
     const log = await connect({ keyring: new Keyring() })
     await expect(log.log('audit').append(1)).rejects.toMatchObject({ code: 'ERR_IDENTITY_MISSING' })
     expect((await log.status()).proven.treeSize).toBe(testLog.size)
@@ -163,8 +185,10 @@ describe('rejected commands', () => {
 })
 
 describe('readers', () => {
+  const world = sharedWorld()
+
   test('a reader without the writer’s keyring opens values by its wrap', async () => {
-    const { connect, keyring, testLog } = await testWorld()
+    const { connect, keyring, testLog } = world()
     await (await connect()).kv('orders').put('a', 'sealed')
     const { cluster } = testLog.trustPolicy
     const reader = new Keyring([...keyring.of('nameKey', cluster), ...keyring.of('keyVersion', cluster)])
@@ -173,7 +197,7 @@ describe('readers', () => {
   })
 
   test('who holds no key of the keyset is told so', async () => {
-    const { connect, keyring, testLog } = await testWorld()
+    const { connect, keyring, testLog } = world()
     await (await connect()).kv('orders').put('a', 'sealed')
     const log = await connect({ keyring: new Keyring(keyring.of('nameKey', testLog.trustPolicy.cluster)) })
     await expect(log.kv('orders').get('a')).rejects.toMatchObject({ code: 'ERR_KEY_MISSING' })
@@ -182,7 +206,7 @@ describe('readers', () => {
   })
 
   test('a content key is reused by later processes of the same client, and by no other client', async () => {
-    const { connect, testLog, keyring, operator } = await testWorld()
+    const { connect, testLog, keyring, operator } = world()
     await (await connect()).kv('orders').put('a', 1)
     const again = await connect()
     await again.kv('orders').put('b', 2)
@@ -195,8 +219,10 @@ describe('readers', () => {
 })
 
 describe('lying replicas', () => {
+  const world = sharedWorld()
+
   test('another value, an older one, or one under another name is not handed out', async () => {
-    const { connect, testLog } = await testWorld()
+    const { connect, testLog } = world()
     const log = await connect()
     await log.kv('orders').put('a', 1)
     await log.kv('orders').put('b', 'of b')
@@ -220,7 +246,7 @@ describe('lying replicas', () => {
     ['signed', 'ERR_VERIFY_LEAF'],
     ['record', 'ERR_VERIFY_INCLUSION'],
   ])('a flipped bit in the %s of a value is noticed', async (part, code) => {
-    const { connect, testLog } = await testWorld()
+    const { connect, testLog } = world()
     const log = await connect()
     await log.kv('orders').put('a', 1)
     testLog.intercept = async ({ method }, next) => {
@@ -234,7 +260,7 @@ describe('lying replicas', () => {
   })
 
   test('an envelope that is not the one asked for is not opened', async () => {
-    const { connect, testLog, keyring } = await testWorld()
+    const { connect, testLog, keyring } = world()
     await (await connect()).kv('orders').put('a', 1)
     const { cluster } = testLog.trustPolicy
     const reader = await connect({
@@ -248,7 +274,7 @@ describe('lying replicas', () => {
   })
 
   test('one honest replica is enough', async () => {
-    const { connect, testLog } = await testWorld()
+    const { connect, testLog } = world()
     const log = await connect()
     await log.kv('orders').put('a', 1)
     const liar = testLog.endpoints[0]
