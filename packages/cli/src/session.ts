@@ -5,6 +5,7 @@
 import { join } from 'node:path'
 import type { Cipherlog } from '@cipherlog/client'
 import type { Operator } from '@cipherlog/client/operator'
+import type { GuestOptions } from './cluster/connect.ts'
 import { withLock } from './cluster/lock.ts'
 import { readProfile } from './cluster/profile.ts'
 import { type Context } from './context.ts'
@@ -49,14 +50,15 @@ export async function withReadOnlyLog<T>(context: Context, use: (log: Cipherlog)
   return using(await connectAs(profile, await context.passphrase(), { readOnly: true }), use)
 }
 
-/** Without a key: what everybody may see. @param registryMaxAgeMs - as for `connectAsGuest`. */
+/** Without a key: what everybody may see. */
 export async function withGuest<T>(
   context: Context,
   use: (log: Cipherlog) => Promise<T>,
-  registryMaxAgeMs?: number,
+  options: GuestOptions = {},
 ): Promise<T> {
+  const profile = await readProfile(context.directory)
   const { connectAsGuest } = await import('./cluster/connect.ts')
-  return using(await connectAsGuest(await readProfile(context.directory), registryMaxAgeMs), use)
+  return using(await connectAsGuest(profile, options), use)
 }
 
 async function using<T>(log: Cipherlog, use: (log: Cipherlog) => Promise<T>): Promise<T> {

@@ -1,5 +1,13 @@
 /** From a cluster directory to a connected SDK. */
-import { Cipherlog, fileMemory, inMemory, Keyring, openKeyringFile, type ClientMemory } from '@cipherlog/client'
+import {
+  Cipherlog,
+  fileMemory,
+  inMemory,
+  Keyring,
+  openKeyringFile,
+  type ClientMemory,
+  type ConnectOptions,
+} from '@cipherlog/client'
 import { CipherlogError, toHex } from '@cipherlog/core'
 import { type Profile } from './profile.ts'
 import { readTrustPolicy } from './trust-policy.ts'
@@ -37,11 +45,11 @@ export async function connectAs(
   return Cipherlog.connect({ endpoints, trustPolicy, identity, keyring, memory })
 }
 
-/**
- * Connects to look at what is public: needs no key, and remembers nothing. Throws as `Cipherlog.connect`.
- * @param registryMaxAgeMs - how old the newest checkpoint may be; default: as the SDK's, for what is acted on.
- */
-export async function connectAsGuest(profile: Profile, registryMaxAgeMs?: number): Promise<Cipherlog> {
+/** Of the SDK's options: how old a checkpoint may be, and how long to look for one. */
+export type GuestOptions = Pick<ConnectOptions, 'registryMaxAgeMs' | 'readMsMax'>
+
+/** Connects to look at what is public: needs no key, and remembers nothing. Throws as `Cipherlog.connect`. */
+export async function connectAsGuest(profile: Profile, options: GuestOptions = {}): Promise<Cipherlog> {
   const trustPolicy = await readTrustPolicy(profile.trustPolicyFile)
-  return Cipherlog.connect({ endpoints: profile.endpoints, trustPolicy, memory: inMemory(), registryMaxAgeMs })
+  return Cipherlog.connect({ ...options, endpoints: profile.endpoints, trustPolicy, memory: inMemory() })
 }

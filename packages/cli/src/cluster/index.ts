@@ -1,6 +1,6 @@
 /** Clusters of real processes on this machine: for the quickstart and for tests. */
 export { createCluster, type NewCluster } from './create-cluster.ts'
-export { connectAs, connectAsGuest, type ConnectAsOptions } from './connect.ts'
+export { connectAs, connectAsGuest, type ConnectAsOptions, type GuestOptions } from './connect.ts'
 export { registerOwnClient } from './register.ts'
 export { readProfile, type Profile } from './profile.ts'
 export { readTrustPolicy } from './trust-policy.ts'

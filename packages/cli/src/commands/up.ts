@@ -106,7 +106,7 @@ async function registerIfNew(context: Context): Promise<void> {
 
 function showNodes({ output }: Context, { name }: Profile, running: readonly NodeProcess[]): void {
   const rows = running.map(({ number, apiUrl, pid }) => [String(number), apiUrl, String(pid)])
-  const nodes = running.map(({ number, apiUrl, pid }) => ({ number, api: apiUrl, pid }))
+  const nodes = running.map(({ number, apiUrl, pid }) => ({ node: number, api: apiUrl, pid }))
   output.progress(undefined)
   output.result({ name, nodes }, `${name} is up.\n\n${table(['node', 'api', 'process'], rows)}`)
 }
