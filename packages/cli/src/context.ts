@@ -22,13 +22,13 @@ export interface Context extends Io {
 /** Options that every command takes. */
 interface GlobalOptions {
   readonly json?: boolean
-  readonly dir: string
+  readonly dir?: string
   readonly passphraseFile?: string
 }
 
 export function addGlobalOptions(program: Command): void {
   program
-    .option('--dir <folder>', 'folder of the cluster', '.cipherlog')
+    .option('--dir <folder>', 'folder of the cluster; else CIPHERLOG_DIR, else .cipherlog')
     .option('--json', 'print JSON, one object per line, for programs')
     .option(
       '--passphrase-file <file>',
@@ -37,7 +37,7 @@ export function addGlobalOptions(program: Command): void {
 }
 
 export function contextOf(command: Command, io: Io): Context {
-  const { json = false, dir, passphraseFile } = command.optsWithGlobals<GlobalOptions>()
+  const { json = false, dir = io.env['CIPHERLOG_DIR'] ?? '.cipherlog', passphraseFile } = command.optsWithGlobals<GlobalOptions>()
   // Typed once, used for everything that one command opens.
   let passphrase: Promise<string> | undefined
   const output = createOutput(json, io)
