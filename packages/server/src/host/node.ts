@@ -4,8 +4,8 @@
  */
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { CipherlogError, decode, equalBytes, fromHex, InvariantViolation, systemClock, toHex } from '@cipherlog/core'
-import { policyChain, verdictName, verdicts, type CosignerMember, type NodeKeys } from '@cipherlog/format'
+import { CipherlogError, equalBytes, fromHex, InvariantViolation, systemClock, toHex } from '@cipherlog/core'
+import { verdictName, verdicts, type CosignerMember, type NodeKeys } from '@cipherlog/format'
 import { splitPayloads } from '@cipherlog/format/peer-frame'
 import { Ledger, type ClosedBatch, type Leaf, type LedgerOptions, type StateMachine } from '@cipherlog/machine'
 import { rootOfBatch } from '@cipherlog/merkle/batch'
@@ -18,13 +18,12 @@ import {
   openDataDirectory,
   openFileTrail,
   type StateStore,
-  type TrailStore,
 } from '@cipherlog/storage'
 import { type admit } from '../pipeline/admission.ts'
 import { crossCheckTree } from '../pipeline/cross-check.ts'
 import { type CosigningMessage } from '../pipeline/publisher.ts'
 import { RaftReplicator } from '../pipeline/raft-replicator.ts'
-import { Replica, type ReplicaObserver, type Resumed } from '../pipeline/replica.ts'
+import { Replica, resumedFrom, type ReplicaObserver } from '../pipeline/replica.ts'
 import { type Leadership } from '../replicator.ts'
 import { type NodeConfig } from './config.ts'
 import { createApiServer } from './http.ts'
@@ -230,7 +229,7 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
         ],
         version: nodeVersion,
       },
-      await resumed(trail),
+      await resumedFrom(trail),
     )
     replica = running
     if (created !== undefined) running.begin(created.leaf, created.closed)
@@ -390,15 +389,4 @@ async function apiIdentities(config: NodeConfig, keys: NodeKeys): Promise<TlsIde
   }
   const hosts = [...new Set([config.listen.api.host, 'localhost'])]
   return [pinnedTlsIdentity(keys.tls, `cipherlog-api-${toHex(keys.peerId)}`), browserTlsIdentity(hosts)]
-}
-
-/** What the trail on disk says was published. */
-async function resumed(trail: TrailStore): Promise<Resumed> {
-  const file = await trail.file('policy-chain')
-  const chain = await file?.read(0, file.size)
-  const links = chain === undefined ? [] : decode(policyChain, chain)[1]
-  return {
-    checkpoint: trail.checkpoint(),
-    transitions: links.flatMap(({ transitionCheckpoint: note }) => (note === undefined ? [] : [note])),
-  }
 }

@@ -7,7 +7,12 @@ import { type ClosedBatch } from '@cipherlog/machine'
 import { batchRoot } from '@cipherlog/merkle/batch'
 
 /** @throws InvariantViolation if the two trees differ: this size must not be signed. */
-export function crossCheckTree({ size, tail, tailRoot, completedTiles }: ClosedBatch): void {
+export function crossCheckTree({
+  size,
+  tail,
+  tailRoot,
+  completedTiles,
+}: Pick<ClosedBatch, 'size' | 'tail' | 'tailRoot' | 'completedTiles'>): void {
   invariant(tail.length === size % 256, 'The tail does not reach from the last full tile to the end.', { size })
   if (tail.length > 0) {
     const twin = batchRoot(tail)

@@ -26,8 +26,7 @@ import {
   type ReplicatorStatus,
 } from '../replicator.ts'
 
-/** Payloads of recent entries, kept so that sending and applying touch no disk. */
-const payloadCacheBytesMax = 64 * 1024 * 1024
+const payloadCacheBytesMaxDefault = 64 * 1024 * 1024
 /** Longest time a linearizable read waits for a quorum. */
 const readBarrierMsMax = 5_000
 /** Linearizable reads that may wait at once: one round of heartbeats serves them all. */
@@ -49,6 +48,8 @@ export interface RaftReplicatorOptions {
   readonly logger: Logger
   /** Hands a message to the transport; `payloads` belong to the entries of an append, in order. */
   readonly send: (to: string, message: Message, payloads: readonly Uint8Array[]) => void
+  /** Payloads of recent entries kept, so that sending and applying touch no disk; default 64 MiB. */
+  readonly payloadCacheBytesMax?: number
   /** A write of the WAL is durable: payload bytes and the time it took, in ms. */
   readonly onAppended?: ((bytes: number, durationMs: number) => void) | undefined
   /** A failed write or a broken invariant: the node must stop. Nothing is stepped afterwards. */
@@ -367,8 +368,9 @@ export class RaftReplicator implements Replicator {
     }
     this.#payloads.set(ref.index, { term: ref.term, payload })
     this.#payloadBytes += payload.length
+    const bytesMax = this.#options.payloadCacheBytesMax ?? payloadCacheBytesMaxDefault
     for (const [index, { payload: oldest }] of this.#payloads) {
-      if (this.#payloadBytes <= payloadCacheBytesMax) break
+      if (this.#payloadBytes <= bytesMax) break
       this.#payloads.delete(index)
       this.#payloadBytes -= oldest.length
     }

@@ -4,19 +4,10 @@
  *
  * Invariants: a proof is against the published checkpoint that comes with it; a cell is of the same batch record as
  * its proof; contents of a namespace that is not public leave the replica with nobody's request.
+ *
+ * Whatever is decoded here this replica wrote itself: a {@link DecodeError} means that its disk is damaged.
  */
-import {
-  CipherlogError,
-  concatBytes,
-  decode,
-  DecodeError,
-  encode,
-  InvariantViolation,
-  PolicyError,
-  equalBytes,
-  type Clock,
-  type Codec,
-} from '@cipherlog/core'
+import { CipherlogError, concatBytes, decode, encode, PolicyError, equalBytes, type Clock } from '@cipherlog/core'
 import { labelledHash, labels } from '@cipherlog/crypto/hash'
 import {
   cellProof,
@@ -172,7 +163,7 @@ export class Reads {
     const appliedLeafCount = ledger.treeSize
     const bytes = ledger.value(query.namespace, query.key)
     if (bytes === undefined) return { value: undefined, appliedLeafCount }
-    const { leaf, command, ciphertext } = decodeOwn(storedValue, bytes)
+    const { leaf, command, ciphertext } = decode(storedValue, bytes)
     const covered = leaf < publisher.publishedSize && publisher.publishedSize <= trail.size
     return {
       appliedLeafCount,
@@ -295,16 +286,6 @@ function notPublic(what: string): PolicyError {
 
 /** The bundle in a leaf's slot, or undefined if the leaf is of another kind. */
 function bundleOf(record: Uint8Array, signed: Uint8Array): CommandBundle | undefined {
-  if (signed.length === 0 || decodeOwn(leafRecord, record).kind !== leafKinds.commandBundle) return undefined
-  return decodeOwn(commandBundle, decodeOwn(signedCommandBundle, signed)[0])
-}
-
-/** What this replica wrote itself: if it does not decode, its disk is damaged. @throws InvariantViolation */
-function decodeOwn<T>(codec: Codec<T>, bytes: Uint8Array): T {
-  try {
-    return decode(codec, bytes)
-  } catch (error) {
-    if (!(error instanceof DecodeError)) throw error
-    throw new InvariantViolation(`This replica holds a damaged record: ${error.message}`)
-  }
+  if (signed.length === 0 || decode(leafRecord, record).kind !== leafKinds.commandBundle) return undefined
+  return decode(commandBundle, decode(signedCommandBundle, signed)[0])
 }

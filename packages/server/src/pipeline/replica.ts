@@ -7,11 +7,13 @@
  */
 import {
   CipherlogError,
+  decode,
   DecodeError,
   encode,
   equalBytes,
   errorCode,
   invariant,
+  InvariantViolation,
   NotLeaderError,
   ProposalOutcomeUnknownError,
   RefusedError,
@@ -22,7 +24,7 @@ import {
 } from '@cipherlog/core'
 import { labels, sha256 } from '@cipherlog/crypto/hash'
 import { signLabelled } from '@cipherlog/crypto/signature'
-import { applied, modes, signedApplied, type NodeKeys } from '@cipherlog/format'
+import { applied, modes, policyChain, signedApplied, type NodeKeys } from '@cipherlog/format'
 import {
   builtInMachines,
   type ClosedBatch,
@@ -127,6 +129,17 @@ export interface Resumed {
   readonly checkpoint: string | undefined
   /** Checkpoints of transition sizes, from the published policy chain. */
   readonly transitions: readonly string[]
+}
+
+/** What the trail says was published. */
+export async function resumedFrom(trail: TrailStore): Promise<Resumed> {
+  const file = await trail.file('policy-chain')
+  const chain = await file?.read(0, file.size)
+  const links = chain === undefined ? [] : decode(policyChain, chain)[1]
+  return {
+    checkpoint: trail.checkpoint(),
+    transitions: links.flatMap(({ transitionCheckpoint: note }) => (note === undefined ? [] : [note])),
+  }
 }
 
 export class Replica implements NodeApi {
@@ -519,7 +532,11 @@ export class Replica implements NodeApi {
   async #guarded<T>(read: () => T | Promise<T>): Promise<T> {
     try {
       return await read()
-    } catch (error) {
+    } catch (thrown) {
+      const error =
+        thrown instanceof DecodeError
+          ? new InvariantViolation(`This replica holds a damaged record: ${thrown.message}`)
+          : thrown
       if (fatalCodes.has(errorCode(error) ?? '')) this.#fail(error)
       throw error
     }
