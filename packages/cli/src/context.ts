@@ -37,7 +37,11 @@ export function addGlobalOptions(program: Command): void {
 }
 
 export function contextOf(command: Command, io: Io): Context {
-  const { json = false, dir = io.env['CIPHERLOG_DIR'] ?? '.cipherlog', passphraseFile } = command.optsWithGlobals<GlobalOptions>()
+  const {
+    json = false,
+    dir = io.env['CIPHERLOG_DIR'] ?? '.cipherlog',
+    passphraseFile,
+  } = command.optsWithGlobals<GlobalOptions>()
   // Typed once, used for everything that one command opens.
   let passphrase: Promise<string> | undefined
   const output = createOutput(json, io)
