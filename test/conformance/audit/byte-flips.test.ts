@@ -19,7 +19,7 @@ const audit = (files: ReadonlyMap<string, Uint8Array>, replay: boolean): Promise
 
 beforeAll(async () => {
   rich = await buildRichTrail()
-}, 60_000)
+}, 120_000)
 
 describe(`byte flips (CIPHERLOG_SEED=${seed})`, () => {
   test('the trail is valid and complete before anybody touches it', async () => {
@@ -54,7 +54,7 @@ describe(`byte flips (CIPHERLOG_SEED=${seed})`, () => {
     }
     console.info(`${flipsTotal} flips, seed ${seed}:`, Object.fromEntries([...counts].sort(([, a], [, b]) => b - a)))
     expect(unreported).toEqual([])
-  }, 120_000)
+  }, 300_000)
 })
 
 /** Some in every file, the rest over all bytes. */
