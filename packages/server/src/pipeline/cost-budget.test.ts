@@ -1,4 +1,4 @@
-import { CipherlogError } from '@cipherlog/core'
+import { type CipherlogError } from '@cipherlog/core'
 import { describe, expect, it } from 'vitest'
 import { CostBudget } from './cost-budget.ts'
 
