@@ -25,7 +25,7 @@ import { type CosigningMessage } from '../pipeline/publisher.ts'
 import { RaftReplicator } from '../pipeline/raft-replicator.ts'
 import { Replica, resumedFrom, type ReplicaObserver } from '../pipeline/replica.ts'
 import { type Leadership } from '../replicator.ts'
-import { type NodeConfig } from './config.ts'
+import { type Address, type NodeConfig } from './config.ts'
 import { createApiServer } from './http.ts'
 import { cosignerMemberOf, readNodeKeys } from './keys.ts'
 import { createLogger, type NodeLogger } from './logging.ts'
@@ -59,6 +59,8 @@ export interface NodeOptions {
 export interface RunningNode {
   /** Base URL of the API. */
   readonly apiUrl: string
+  /** Where the other replicas connect. */
+  readonly peersAddress: Address
   readonly peerId: string
   readonly replica: Replica
   readonly metrics: Metrics
@@ -235,7 +237,7 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
     if (created !== undefined) running.begin(created.leaf, created.closed)
     else await running.resume()
 
-    await transport.start()
+    const peersAddress = await transport.start()
     closing.push(() => transport.close())
     const ticks = setInterval(() => replicator.tick(), config.tuning.tickMs)
     void running.run()
@@ -262,7 +264,7 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
       throw faults[0]
     }
     logger.info({ api: url, peerId: selfId, origin: ledger.origin, treeSize: ledger.treeSize }, 'the node is up')
-    return { apiUrl: url, peerId: selfId, replica: running, metrics, stop: stopAll }
+    return { apiUrl: url, peersAddress, peerId: selfId, replica: running, metrics, stop: stopAll }
   } catch (error) {
     await stopAll()
     throw error

@@ -40,7 +40,8 @@ export class RaftCluster {
   readonly #cut = new Set<string>()
   readonly #deaf = new Set<string>()
 
-  private constructor(names: readonly string[], seed: number) {
+  /** Of nodes that are started one by one. */
+  constructor(names: readonly string[], seed = 1) {
     this.#names = names
     this.#random = new Prng(seed)
   }
