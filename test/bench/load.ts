@@ -70,7 +70,7 @@ export const levelsOf = ({ quick }: BenchContext): readonly number[] => (quick ?
 export async function measureLoad(context: BenchContext): Promise<LoadFigures> {
   const { folder, scope, quick, rounds, say } = context
   say('starting three nodes and three plain processes')
-  const cluster = await SealedCluster.create(join(folder, 'sealed'), scope)
+  const cluster = await SealedCluster.create(join(folder, 'sealed'), context)
   const plain = await PlainPeers.create(join(folder, 'plain'), scope)
   const sides = { sealed: sealedSide(cluster), plain: plainSide(plain) }
   const windowMs = quick ? 80 : 2_000

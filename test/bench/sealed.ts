@@ -1,6 +1,6 @@
 /**
- * The system under test: a cluster of three `cipherlog-node` processes with default settings on this machine, and the
- * SDK in this process.
+ * The system under test: three `cipherlog-node` processes (one in a quick run) with default settings on this machine,
+ * and the SDK in this process.
  */
 import { randomUUID } from 'node:crypto'
 import {
@@ -18,6 +18,7 @@ import {
 import { inMemory, type Cipherlog } from '@cipherlog/client'
 import { Operator } from '@cipherlog/client/operator'
 import { suites, type TrustPolicy } from '@cipherlog/format'
+import { type BenchContext } from './bench.ts'
 
 export const namespace = 'bench/values'
 
@@ -43,9 +44,12 @@ export class SealedCluster {
   }
 
   /** A running cluster with a kv namespace in which one value was put. Whoever owns `scope` stops it. */
-  static async create(directory: string, scope: AsyncDisposableStack): Promise<SealedCluster> {
+  static async create(
+    directory: string,
+    { scope, quick }: Pick<BenchContext, 'scope' | 'quick'>,
+  ): Promise<SealedCluster> {
     const passphrase = randomUUID()
-    const profile = await createCluster(directory, { name: 'bench.example', nodes: 3, passphrase })
+    const profile = await createCluster(directory, { name: 'bench.example', nodes: quick ? 1 : 3, passphrase })
     const nodes = await listNodes(directory)
     const trustPolicy = await readTrustPolicy(profile.trustPolicyFile)
     const cluster = new SealedCluster(profile, passphrase, { nodes, trustPolicy })

@@ -74,7 +74,7 @@ async function measureSize(
   context: BenchContext,
 ): Promise<StoredFigures> {
   const { bundle, commands } = size
-  const { say, rounds } = context
+  const { say, rounds, quick } = context
   const folder = join(context.folder, `bundles-of-${bundle}`)
   await using scope = new AsyncDisposableStack()
   // When the bench is interrupted, the outer scope is what ends.
@@ -82,7 +82,7 @@ async function measureSize(
   scope.defer(() => rm(folder, { recursive: true, force: true }))
 
   say(`bundles of ${bundle}: starting a cluster`)
-  const cluster = await SealedCluster.create(join(folder, 'sealed'), scope)
+  const cluster = await SealedCluster.create(join(folder, 'sealed'), { scope, quick })
   await cluster.stop()
   const { trustPolicy } = cluster
   const trail = cluster.nodes[0]!.trailDirectory
