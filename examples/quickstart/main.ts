@@ -13,7 +13,7 @@ import { cp, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { isDeepStrictEqual, parseArgs } from 'node:util'
-import { fileURLToPath, pathToFileURL } from 'node:url'
+import { fileURLToPath } from 'node:url'
 import { auditTrail } from '@cipherlog/audit'
 import { createWorkerVerifier, trailDirectory } from '@cipherlog/audit/node'
 import {
@@ -116,11 +116,7 @@ async function createScene({ doing, fact }: Step): Promise<Scene> {
   const profile = await createCluster(directory, { name: 'quickstart.example', nodes: 3, passphrase })
   const nodes = await listNodes(directory)
   doing('starting the nodes')
-  // Each node writes down what passes through its connections, so that the last step can look for plaintext there.
-  process.env['SPY_FOLDER'] = spyFolder
-  process.env['NODE_OPTIONS'] =
-    `--import=${pathToFileURL(fileURLToPath(import.meta.resolve('@cipherlog/testkit/spy'))).href}`
-  const running = await startNodes(nodes, { detached: options.keep })
+  const running = await watched(spyFolder, () => startNodes(nodes, { detached: options.keep }))
   doing('waiting for a leader and the first cosigned checkpoint')
   try {
     const log = await connectAs(profile, passphrase)
@@ -165,8 +161,23 @@ async function createScene({ doing, fact }: Step): Promise<Scene> {
   }
 }
 
+/**
+ * Each node that `start` starts writes down what passes through its connections, so that the last step can look for
+ * plaintext there. This process, which holds the keys, does not.
+ */
+async function watched<T>(spyFolder: string, start: () => Promise<T>): Promise<T> {
+  process.env['SPY_FOLDER'] = spyFolder
+  process.env['NODE_OPTIONS'] = `--import=${import.meta.resolve('@cipherlog/testkit/spy')}`
+  try {
+    return await start()
+  } finally {
+    delete process.env['SPY_FOLDER']
+    delete process.env['NODE_OPTIONS']
+  }
+}
+
 async function importRows(
-  { log, running, nodes }: Scene,
+  { log, running, nodes, spyFolder }: Scene,
   rows: readonly UsageEvent[],
   { doing, fact }: Step,
 ): Promise<void> {
@@ -192,7 +203,7 @@ async function importRows(
     await log.vector(latencies).add(histogram, { cell: hour })
     tick('vectors added')
   }
-  running[0] = await startNodeProcess(nodes[0]!, { detached: options.keep })
+  running[0] = await watched(spyFolder, () => startNodeProcess(nodes[0]!, { detached: options.keep }))
   fact(`${rows.length} events in kv, ${sums.length} amounts with a proof each, ${histograms.length} latency vectors`)
 }
 

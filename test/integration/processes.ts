@@ -45,13 +45,19 @@ export async function startProcesses(options: ProcessOptions = {}): Promise<Proc
   const profile = await createCluster(directory, { name: 'test.example', nodes: options.nodes ?? 3, passphrase })
   const nodes = await listNodes(directory)
   const running = new Map<number, NodeProcess>()
-  if (options.spyFolder !== undefined) {
+  // Only for the moment in which nodes start: this process and its workers are not to be watched.
+  const watched = async <T>(start: () => Promise<T>): Promise<T> => {
+    if (options.spyFolder === undefined) return start()
     process.env['SPY_FOLDER'] = options.spyFolder
     process.env['NODE_OPTIONS'] = `--import=${import.meta.resolve('@cipherlog/testkit/spy')}`
-  } else {
-    delete process.env['NODE_OPTIONS']
+    try {
+      return await start()
+    } finally {
+      delete process.env['SPY_FOLDER']
+      delete process.env['NODE_OPTIONS']
+    }
   }
-  for (const node of await startNodes(nodes)) running.set(node.number, node)
+  for (const node of await watched(() => startNodes(nodes))) running.set(node.number, node)
   const stopNodes = async (): Promise<void> => {
     await Promise.all([...running.values()].map((node) => node.stop()))
     running.clear()
@@ -76,7 +82,7 @@ export async function startProcesses(options: ProcessOptions = {}): Promise<Proc
       running.delete(number)
     },
     async start(number) {
-      running.set(number, await startNodeProcess(nodes[number - 1]!))
+      running.set(number, await watched(() => startNodeProcess(nodes[number - 1]!)))
     },
     stopNodes,
     async close() {
