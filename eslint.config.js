@@ -3,7 +3,7 @@ import js from '@eslint/js'
 import tseslint from 'typescript-eslint'
 
 export default tseslint.config(
-  { ignores: ['**/node_modules/**', '**/dist/**', 'packages/api/src/gen/**', 'circuits/artifacts/**'] },
+  { ignores: ['**/node_modules/**', 'tmp/**', '**/dist/**', 'packages/api/src/gen/**', 'circuits/artifacts/**'] },
   js.configs.recommended,
   ...tseslint.configs.recommended,
   {
