@@ -30,7 +30,7 @@ export async function describeMachine(folder: string): Promise<Omit<Machine, 'lo
     processor: cpus()[0]?.model.trim() ?? 'unknown processor',
     cores: availableParallelism(),
     memoryGb: totalmem() / 1e9,
-    system: `${type()} ${release()}`,
+    system: `${type()} ${release().split('-')[0]}`,
     node: process.versions.node,
     filesystem: await filesystemOf(folder),
     fdatasyncMs: await timeFdatasync(folder),
