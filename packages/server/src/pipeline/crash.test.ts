@@ -3,7 +3,7 @@
  * end its trail must be that of a replica that was never interrupted, and must hold everything it ever acknowledged,
  * signed or published.
  */
-import { decode, equalBytes, invariant, toHex } from '@cipherlog/core'
+import { decode, equalBytes, errorCode, invariant, toHex } from '@cipherlog/core'
 import { sha256 } from '@cipherlog/crypto/hash'
 import { leafKinds, leafRecord } from '@cipherlog/format'
 import { type Proposal } from '@cipherlog/machine'
@@ -161,7 +161,11 @@ describe('a replica that loses power at random', () => {
         expect(toHex(answer.digest)).toBe(digest)
         witnessed.answers.set(digest, { leaf: answer.leaf, verdicts: answer.verdicts })
         next++
-        if (random.chance(0.2)) await replica.receipt(answer.leaf, 2000)
+        if (!random.chance(0.2)) return
+        await replica.receipt(answer.leaf, 200).catch((error: unknown) => {
+          // Without power nothing is published.
+          if (errorCode(error) !== 'ERR_NOT_PUBLISHED') throw error
+        })
       }
       while (next < proposals.length) {
         try {

@@ -46,7 +46,7 @@ export interface RaftReplicatorOptions {
   readonly wal: Wal
   readonly clock: Clock
   readonly logger: Logger
-  /** Hands a message to the transport; `payloads` belong to the entries of an append, in order. */
+  /** Hands a message to the transport, and does not call back; `payloads` belong to an append's entries, in order. */
   readonly send: (to: string, message: Message, payloads: readonly Uint8Array[]) => void
   /** Payloads of recent entries kept, so that sending and applying touch no disk; default 64 MiB. */
   readonly payloadCacheBytesMax?: number
@@ -79,9 +79,8 @@ export class RaftReplicator implements Replicator {
   readonly #listeners: ((leadership: Leadership) => void)[] = []
   #leadershipChanged = false
   #stopped = false
-  /** Inputs that came out of an effect: the core takes one at a time, and its effects are carried out in order. */
+  /** The core takes one input at a time, and its effects are carried out in order: none may call back. */
   #stepping = false
-  readonly #later: { input: Input; payloads: readonly Uint8Array[] }[] = []
   /** Sends to one peer that wait for payloads from disk go out in order. */
   readonly #sendQueues = new Map<string, Promise<void>>()
 
@@ -221,30 +220,18 @@ export class RaftReplicator implements Replicator {
 
   #step(input: Input, payloads: readonly Uint8Array[] = []): void {
     if (this.#stopped) return
-    if (this.#stepping) {
-      this.#later.push({ input, payloads })
-      return
-    }
-    this.#stepping = true
     try {
-      this.#stepOne(input, payloads)
-      for (let next = this.#later.shift(); next !== undefined && !this.#stopped; next = this.#later.shift()) {
-        this.#stepOne(next.input, next.payloads)
-      }
-    } finally {
-      this.#stepping = false
-    }
-  }
-
-  #stepOne(input: Input, payloads: readonly Uint8Array[]): void {
-    try {
+      invariant(!this.#stepping, 'An effect of the Raft core called back into it.')
+      this.#stepping = true
       for (const effect of this.#raft.step(input)) this.#carryOut(effect, input, payloads)
-      this.#announce()
     } catch (error) {
       // The core refuses a malformed message with a typed error; that is the sender's fault, not ours.
       if (input.type === 'message' && error instanceof CipherlogError && error.code === 'ERR_RAFT_MESSAGE') throw error
       this.#fail(error)
+    } finally {
+      this.#stepping = false
     }
+    this.#announce()
   }
 
   #fail(error: unknown): void {

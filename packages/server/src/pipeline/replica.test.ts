@@ -462,10 +462,12 @@ describe('Replica, its disk', () => {
     await setUp()
     await bench.replica.receipt(bench.ledger.treeSize - 1, 5000)
     await until(() => bench.ledger.openLeaves === 0, 'the batch is closed')
-    const size = disk.signedHead.read()!.size
+    const { size } = disk.signedHead.read()!
     await bench.stop()
-    await disk.signedHead.write(size, opaque('another root', 32))
-    expect(await codeOf(startAlone(cluster, log, disk))).toBe('ERR_INVARIANT')
+    for (const signed of [2, size]) {
+      await disk.signedHead.write(signed, opaque('another root', 32))
+      expect(await codeOf(startAlone(cluster, log, disk)), `size ${signed}`).toBe('ERR_INVARIANT')
+    }
   })
 
   it('stops when its second computation of the tree differs, and neither signs nor publishes that size', async () => {

@@ -1,5 +1,5 @@
-import { equalBytes, errorCode, InvariantViolation } from '@cipherlog/core'
-import { group0, type TrustPolicy } from '@cipherlog/format'
+import { decode, equalBytes, errorCode, InvariantViolation } from '@cipherlog/core'
+import { group0, policyChain, type TrustPolicy } from '@cipherlog/format'
 import { type Proposal } from '@cipherlog/machine'
 import { rootFromTiles } from '@cipherlog/merkle/tree'
 import { parseCheckpoint, parseNote } from '@cipherlog/merkle/verify'
@@ -109,8 +109,8 @@ describe('three replicas on Raft', () => {
     await allPublished(leaf + 1)
     await expectSameTrails()
     for (const { replica } of benches.values()) {
-      const { checkpoint, policyChain } = await replica.checkpoint()
-      expect(openPolicyChain(policyChain, trustPolicy).verifyCheckpoint(checkpoint).size).toBeGreaterThan(leaf)
+      const { checkpoint, policyChain: chain } = await replica.checkpoint()
+      expect(openPolicyChain(chain, trustPolicy).verifyCheckpoint(checkpoint).size).toBeGreaterThan(leaf)
       expect(verifyReceipt({ receipt: await replica.receipt(leaf, 1000), trustPolicy }).leafIndex).toBe(leaf)
     }
   })
@@ -201,6 +201,30 @@ describe('three replicas on Raft', () => {
       expect(checkpoint.cosignatures).toHaveLength(1)
       const chain = openPolicyChain((await replica.checkpoint()).policyChain, trustPolicy)
       expect(chain.verifyCheckpoint((await replica.checkpoint()).checkpoint).size).toBeGreaterThan(transition)
+    }
+  })
+
+  it('publish a transition that nobody had published when all lost power, before anything larger', async () => {
+    const writer = await setUp()
+    const before = appliedOf(await propose(writer.bundle(writer.put('before'))))
+    await allPublished(before.leaf + 1)
+    for (const name of names) network.cut.add(name)
+    const event = appliedOf(await propose(cluster.event(cluster.cosignerSet(['r1', 'r3', 'r4']))))
+    for (let i = 0; i < 5; i++) await propose(writer.bundle(writer.put(`after ${i}`)))
+    await until(() => leader().ledger.registry.cosignerSets.at(-1)!.transitionSize !== undefined, 'the batch is closed')
+    const transition = leader().ledger.registry.cosignerSets.at(-1)!.transitionSize!
+    await until(() => [...benches.values()].every(({ ledger }) => ledger.treeSize > transition), 'all have it')
+    for (const node of [await stop('r1'), await stop('r2'), await stop('r3')]) await start(node)
+    expect([...benches.values()].every((bench) => publishedBy(bench) <= event.leaf)).toBe(true)
+    network.cut.clear()
+    await raft.elect()
+    const last = appliedOf(await propose(writer.bundle(writer.put('last'))))
+    await allPublished(last.leaf + 1)
+    await expectSameTrails()
+    for (const { replica } of benches.values()) {
+      const { policyChain: chain, checkpoint } = await replica.checkpoint()
+      expect(openPolicyChain(chain, trustPolicy).verifyCheckpoint(checkpoint).size).toBeGreaterThan(transition)
+      expect(decode(policyChain, chain)[1]).toHaveLength(1)
     }
   })
 
