@@ -6,11 +6,11 @@ describe('createMetrics()', () => {
     const metrics = createMetrics({ process: false })
     metrics.hasLeader.set(1)
     metrics.proposalsRejected.inc({ verdict: 'proof' })
-    metrics.walFsyncDuration.observe(0.0003)
+    metrics.walAppendDuration.observe(0.0003)
     const text = await metrics.registry.metrics()
     expect(text).toContain('cipherlog_has_leader 1\n')
     expect(text).toContain('cipherlog_proposals_rejected_total{verdict="proof"} 1\n')
-    expect(text).toContain('cipherlog_wal_fsync_duration_seconds_bucket{le="0.0004"} 1\n')
+    expect(text).toContain('cipherlog_wal_append_duration_seconds_bucket{le="0.0004"} 1\n')
     expect(text).not.toContain('process_cpu')
   })
 

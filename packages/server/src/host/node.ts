@@ -160,6 +160,7 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
       send: (to, message, payloads) => void transport.send(to, toPeerHeader(message, ledger.group), payloads),
       onAppended: (bytes, durationMs) => {
         metrics.walWriteBytes.inc(bytes)
+        metrics.walAppendDuration.observe(durationMs / 1000)
         metrics.stageDuration.observe({ stage: 'appended' }, durationMs / 1000)
       },
       onFatal: fatal,
