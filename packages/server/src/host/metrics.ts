@@ -29,7 +29,10 @@ export function createMetrics(options: { readonly process: boolean }) {
     proposalsRefused: counter('proposals_refused_total', 'Proposals refused without a leaf.', ['code']),
     proposalsRejected: counter('proposals_rejected_total', 'Commands rejected by a verdict.', ['verdict']),
     proposalsPending: gauge('proposals_pending', 'Proposals without an answer yet.'),
-    walAppendDuration: histogram('wal_append_duration_seconds', 'Time until an append to the write-ahead log is durable.'),
+    walAppendDuration: histogram(
+      'wal_append_duration_seconds',
+      'Time until an append to the write-ahead log is durable.',
+    ),
     walWriteBytes: counter('wal_write_bytes_total', 'Bytes written to the write-ahead log.'),
     peerSentBytes: counter('peer_sent_bytes_total', 'Bytes of frames handed to the connection of a peer.', ['peer']),
     peerReceivedBytes: counter('peer_received_bytes_total', 'Bytes of frames received from a peer.', ['peer']),
