@@ -1,7 +1,7 @@
 import { utf8, utf8ToString } from '@cipherlog/core'
 import { createMemoryStateStore, type StateMemory, type StateStore } from '@cipherlog/storage'
 import { beforeEach, describe, expect, it } from 'vitest'
-import { Persistence, type PersistedPoint } from './persistence.ts'
+import { Persistence } from './persistence.ts'
 
 const key = utf8('ledger')
 const turns = async (): Promise<void> => {
@@ -11,8 +11,8 @@ const turns = async (): Promise<void> => {
 describe('Persistence', () => {
   let memory: StateMemory
   let state: StateStore
-  let point: PersistedPoint | undefined
-  const persisted: PersistedPoint[] = []
+  let point: number | undefined
+  const persisted: number[] = []
   const faults: unknown[] = []
   const order: string[] = []
   let flush: () => Promise<void>
@@ -46,7 +46,7 @@ describe('Persistence', () => {
   /** The ledger closes a batch at this size. */
   function close(treeSize: number): void {
     state.put(key, utf8(String(treeSize)))
-    point = { treeSize, appliedIndex: treeSize }
+    point = treeSize
     persistence.closed()
   }
   const onDisk = (): string | undefined => {
@@ -71,7 +71,7 @@ describe('Persistence', () => {
     release()
     await persistence.idle()
     expect([order, onDisk()]).toEqual([['trail synced', 'state'], '2'])
-    expect(persisted).toEqual([{ treeSize: 2, appliedIndex: 2 }])
+    expect(persisted).toEqual([2])
   })
 
   it('writes the state of the batch record, though more is applied meanwhile', async () => {
@@ -93,7 +93,7 @@ describe('Persistence', () => {
     release()
     await persistence.idle()
     expect(onDisk()).toBe('9')
-    expect(persisted.map(({ treeSize }) => treeSize)).toEqual([2, 9])
+    expect(persisted).toEqual([2, 9])
   })
 
   it('waits for the next batch record if one has begun when it could write again', async () => {
@@ -108,7 +108,7 @@ describe('Persistence', () => {
     close(9)
     await persistence.idle()
     expect(onDisk()).toBe('9')
-    expect(persisted.map(({ treeSize }) => treeSize)).toEqual([2, 9])
+    expect(persisted).toEqual([2, 9])
   })
 
   it('holds applying back while too many bytes wait for the disk', async () => {

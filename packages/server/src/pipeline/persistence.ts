@@ -11,18 +11,13 @@ import { type StateStore, type TrailStore } from '@cipherlog/storage'
 /** Bytes of leaves and bodies applied since the write under way began, above which applying waits for it. */
 const behindBytesMax = 64 * 1024 * 1024
 
-/** Up to where the disk has everything. */
-export interface PersistedPoint {
-  readonly treeSize: number
-  readonly appliedIndex: number
-}
-
 export interface PersistenceOptions {
   readonly trail: Pick<TrailStore, 'flush'>
   readonly state: Pick<StateStore, 'checkpoint' | 'persist'>
-  /** Where the ledger and the trail stand if no batch is open; undefined in the middle of one. */
-  readonly atBatchRecord: () => PersistedPoint | undefined
-  readonly onPersisted: (point: PersistedPoint) => void
+  /** Size of the tree if ledger and trail are at a batch record; undefined in the middle of a batch. */
+  readonly atBatchRecord: () => number | undefined
+  /** State and trail of this tree size are on disk. */
+  readonly onPersisted: (treeSize: number) => void
   readonly onFatal: (error: unknown) => void
   readonly behindBytesMax?: number
 }
@@ -68,12 +63,12 @@ export class Persistence {
   #start(): void {
     const { state, atBatchRecord, onFatal } = this.#options
     if (this.#working !== undefined || !this.#due || this.#stopped) return
-    const point = atBatchRecord()
+    const treeSize = atBatchRecord()
     // In the middle of a batch: its record will call.
-    if (point === undefined) return
+    if (treeSize === undefined) return
     this.#due = false
     this.#behindBytes = 0
-    this.#working = this.#persist(state.checkpoint(), point).then(
+    this.#working = this.#persist(state.checkpoint(), treeSize).then(
       () => {
         this.#working = undefined
         this.#start()
@@ -86,10 +81,10 @@ export class Persistence {
     )
   }
 
-  async #persist(batch: ReturnType<StateStore['checkpoint']>, point: PersistedPoint): Promise<void> {
+  async #persist(batch: ReturnType<StateStore['checkpoint']>, treeSize: number): Promise<void> {
     const { trail, state, onPersisted } = this.#options
     await trail.flush({ sync: true })
     await state.persist(batch)
-    onPersisted(point)
+    onPersisted(treeSize)
   }
 }

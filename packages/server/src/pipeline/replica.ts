@@ -192,11 +192,8 @@ export class Replica implements NodeApi {
     this.#persistence = new Persistence({
       trail,
       state,
-      atBatchRecord: () =>
-        ledger.openLeaves === 0 && trail.size === ledger.treeSize
-          ? { treeSize: ledger.treeSize, appliedIndex: ledger.appliedIndex }
-          : undefined,
-      onPersisted: ({ treeSize }) => this.#publisher.persisted(treeSize),
+      atBatchRecord: () => (ledger.openLeaves === 0 && trail.size === ledger.treeSize ? ledger.treeSize : undefined),
+      onPersisted: (treeSize) => this.#publisher.persisted(treeSize),
       onFatal,
     })
     this.#marks = new Marks({
@@ -276,6 +273,8 @@ export class Replica implements NodeApi {
     }
     this.#lastClosed = newest
     this.#publisher.closed(newest)
+    this.#options.observer.treeSize(treeSize)
+    this.#options.observer.published(this.#publisher.publishedSize)
   }
 
   /** Applies until stopped; resolves then. A fault goes to `onFatal`. */
