@@ -37,7 +37,7 @@ import { CipherlogError } from '@cipherlog/core'
 import { suites } from '@cipherlog/format'
 import { readNodeKeys } from '@cipherlog/server'
 import { searchDatabase, searchFolders, textCanary, type Canary } from '@cipherlog/testkit/canaries'
-import { complain, require, say, step, type Step } from './show.ts'
+import { complain, require, say, step, StepFailed, type Step } from './show.ts'
 import { latencyBuckets, latencyByHour, readUsageEvents, sumByAccountAndHour, type UsageEvent } from './usage-events.ts'
 
 const events = 'usage/events'
@@ -75,7 +75,7 @@ try {
   process.exitCode = 1
   complain(`\nThis step did not hold: ${error instanceof Error ? error.message : String(error)}`)
   if (error instanceof CipherlogError) complain(`  ${error.code}`)
-  else if (error instanceof Error && error.stack !== undefined) complain(error.stack)
+  else if (error instanceof Error && !(error instanceof StepFailed)) complain(error.stack ?? '')
   if (scene !== undefined) complain(`  The nodes' logs are in ${scene.directory}/nodes; run with --keep to keep them.`)
 } finally {
   if (!(options.keep && process.exitCode === undefined)) {

@@ -39,9 +39,12 @@ export async function step<T>(title: string, run: (step: Step) => Promise<T>): P
   }
 }
 
+/** A step did not show what it says, or its input is wrong: the message says all. */
+export class StepFailed extends Error {}
+
 /** Throws unless `condition` holds: a step that did not show what it says must not pass. */
 export function require(condition: boolean, problem: string): asserts condition {
-  if (!condition) throw new Error(problem)
+  if (!condition) throw new StepFailed(problem)
 }
 
 export function say(text: string): void {

@@ -3,6 +3,7 @@
  * so every line is checked, and errors name line and column.
  */
 import { readFile } from 'node:fs/promises'
+import { StepFailed } from './show.ts'
 
 export interface UsageEvent {
   readonly time: string
@@ -20,22 +21,22 @@ const linesMax = 100_000
 export const latencyBoundsMs = [10, 25, 50, 100, 250, 500, 1000] as const
 export const latencyBuckets = latencyBoundsMs.length + 1
 
-/** @throws Error naming line and column */
+/** @throws StepFailed naming line and column */
 export async function readUsageEvents(file: string): Promise<UsageEvent[]> {
   const lines = (await readFile(file, 'utf8')).split(/\r?\n/).filter((line) => line !== '')
-  if (lines[0] !== columns.join(',')) throw new Error(`${file}:1: the first line must be ${columns.join(',')}`)
-  if (lines.length < 2) throw new Error(`${file} holds no events`)
-  if (lines.length - 1 > linesMax) throw new Error(`${file} holds more than ${linesMax} events`)
+  if (lines[0] !== columns.join(',')) throw new StepFailed(`${file}:1: the first line must be ${columns.join(',')}`)
+  if (lines.length < 2) throw new StepFailed(`${file} holds no events`)
+  if (lines.length - 1 > linesMax) throw new StepFailed(`${file} holds more than ${linesMax} events`)
   return lines.slice(1).map((line, i) => parseLine(line, `${file}:${i + 2}`))
 }
 
 function parseLine(line: string, where: string): UsageEvent {
   const fields = line.split(',')
   if (fields.length !== columns.length)
-    throw new Error(`${where}: ${fields.length} columns, expected ${columns.length}`)
+    throw new StepFailed(`${where}: ${fields.length} columns, expected ${columns.length}`)
   const [time, account, operation, units, amount, latency] = fields as [string, string, string, string, string, string]
-  if (Number.isNaN(Date.parse(time))) throw new Error(`${where}: ${JSON.stringify(time)} is no time`)
-  if (account === '') throw new Error(`${where}: the account is empty`)
+  if (Number.isNaN(Date.parse(time))) throw new StepFailed(`${where}: ${JSON.stringify(time)} is no time`)
+  if (account === '') throw new StepFailed(`${where}: the account is empty`)
   return {
     time,
     account,
@@ -48,7 +49,7 @@ function parseLine(line: string, where: string): UsageEvent {
 
 function count(text: string, where: string): number {
   if (!/^\d{1,9}$/.test(text))
-    throw new Error(`${where}: ${JSON.stringify(text)} is no whole number below 1,000,000,000`)
+    throw new StepFailed(`${where}: ${JSON.stringify(text)} is no whole number below 1,000,000,000`)
   return Number(text)
 }
 

@@ -141,6 +141,8 @@ function announcedUrl(log: string): string | undefined {
 }
 
 async function end(child: ChildProcess, exited: Promise<unknown>, signal: NodeJS.Signals): Promise<void> {
+  // A detached node keeps no process alive; whoever waits for its end does.
+  child.ref()
   if (child.exitCode === null && child.signalCode === null) child.kill(signal)
   await exited
 }
