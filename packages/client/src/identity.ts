@@ -19,6 +19,18 @@ export function checkedIdentity(identity: Identity): Identity {
   return identity
 }
 
+/** Deriving a key costs as much as a signature, and it is compared before every write. */
+const publicKeys = new WeakMap<Uint8Array, Uint8Array>()
+
+function publicKeyFor(secretKey: Uint8Array): Uint8Array {
+  let publicKey = publicKeys.get(secretKey)
+  if (publicKey === undefined) {
+    publicKey = publicKeyOf(secretKey)
+    publicKeys.set(secretKey, publicKey)
+  }
+  return publicKey
+}
+
 /**
  * Stops a client that the registry knows to be unable to write, before it sends anything.
  * @throws PolicyError `ERR_POLICY_CLIENT` (not registered, or under another key), `ERR_POLICY_REVOKED`.
@@ -29,7 +41,7 @@ export function checkMayWrite({ client, secretKey }: Identity, { registry, later
   if (entry === undefined) {
     throw new PolicyError('ERR_POLICY_CLIENT', `The log knows no client ${id}; ask an operator to add it.`)
   }
-  if (!equalBytes(entry.publicKey, publicKeyOf(secretKey))) {
+  if (!equalBytes(entry.publicKey, publicKeyFor(secretKey))) {
     throw new PolicyError('ERR_POLICY_CLIENT', `The client ${id} is registered under another key; use that one.`)
   }
   if (entry.revoked !== undefined || laterEvents.revokedClients.some((revoked) => equalBytes(revoked, client))) {

@@ -1,6 +1,7 @@
 /** The trail's files on a {@link Disk}; see trail-store.ts. */
 import {
   CipherlogError,
+  concatBytes,
   equalBytes,
   errorCode,
   invariant,
@@ -228,11 +229,8 @@ class FileTrail implements TrailStore {
       if (first % packSlots === 0) pack.table = new PackTable()
       const next = new PackTable(pack.table.bytes.slice(), pack.table.end)
       for (const leaf of run) next.append(leaf.index % packSlots, partOf(leaf).length)
-      let position = pack.table.end
-      for (const part of run.map(partOf)) {
-        if (part.length > 0) await this.#files.write(pack.pathOf(index), part, position)
-        position += part.length
-      }
+      const parts = concatBytes(...run.map(partOf))
+      if (parts.length > 0) await this.#files.write(pack.pathOf(index), parts, pack.table.end)
       await this.#files.write(pack.pathOf(index), next.bytes)
       pack.table = next
       at += run.length
