@@ -13,7 +13,7 @@ import {
   memberKeysVersion,
   seedOf,
   signedEvent,
-} from './example-cluster.ts'
+} from './example-cluster.fixture.ts'
 
 const example = new ExampleCluster()
 example.apply(addClient('wanda'))

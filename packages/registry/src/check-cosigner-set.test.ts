@@ -11,7 +11,7 @@ import {
   keyOf,
   seedOf,
   signedEvent,
-} from './example-cluster.ts'
+} from './example-cluster.fixture.ts'
 
 const refusal = (operation: KeyOperation, { registry, logTime } = new ExampleCluster(), transitionPending = false) =>
   codeOf(() => registry.check(signedEvent(registry, operation), { logTime, knowsSeen: () => true, transitionPending }))

@@ -15,7 +15,7 @@ import {
   opaqueKey,
   shareFor,
   signedEvent,
-} from './example-cluster.ts'
+} from './example-cluster.fixture.ts'
 
 const refusal = (operation: KeyOperation, { registry, logTime } = new ExampleCluster()) =>
   codeOf(() => registry.check(signedEvent(registry, operation), { logTime, knowsSeen: () => true }))

@@ -10,7 +10,7 @@ import {
   memberKeysVersion,
   opaqueKey,
   signedEvent,
-} from './example-cluster.ts'
+} from './example-cluster.fixture.ts'
 
 const bfv = (keyset: string, suite: 3 | 4 | 5) =>
   createKeyset(keyset, suite, { publicKey: opaqueKey(keyset, { 3: 32_881, 4: 196_721, 5: 655_473 }[suite]) }, ['ada'])

@@ -14,7 +14,7 @@ import {
   keyOf,
   seedOf,
   signedGenesis,
-} from './example-cluster.ts'
+} from './example-cluster.fixture.ts'
 import { assembleGenesis, openGenesis, signGenesis } from './genesis.ts'
 
 describe('openGenesis()', () => {

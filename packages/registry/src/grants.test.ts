@@ -1,6 +1,6 @@
 import { type Grant } from '@cipherlog/format'
 import { expect, test } from 'vitest'
-import { addClient, createdAt, ExampleCluster, idOf } from './example-cluster.ts'
+import { addClient, createdAt, ExampleCluster, idOf } from './example-cluster.fixture.ts'
 import { covers } from './grants.ts'
 
 test.each([

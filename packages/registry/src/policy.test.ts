@@ -18,7 +18,7 @@ import {
   signedGenesis,
   trustPolicyOf,
   witnessVkey,
-} from './example-cluster.ts'
+} from './example-cluster.fixture.ts'
 import { signGenesis } from './genesis.ts'
 import { openPolicyChain } from './policy.ts'
 

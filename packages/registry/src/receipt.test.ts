@@ -18,7 +18,7 @@ import {
   origin,
   signedGenesis,
   trustPolicyOf,
-} from './example-cluster.ts'
+} from './example-cluster.fixture.ts'
 import { encodeReceipt, verifyReceipt } from './receipt.ts'
 
 const head = (id: string): CommandHead => ({

@@ -25,7 +25,7 @@ import {
   signedEvent,
   signedGenesis,
   trustPolicyOf,
-} from './example-cluster.ts'
+} from './example-cluster.fixture.ts'
 import { signGenesis } from './genesis.ts'
 import { decodeKeyEvent, signKeyEvent } from './key-event.ts'
 import { type RegistryProof, type UnprovenReason, verifyRegistryProof } from './registry-proof.ts'

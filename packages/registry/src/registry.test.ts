@@ -21,7 +21,7 @@ import {
   seedOf,
   signedEvent,
   signedGenesis,
-} from './example-cluster.ts'
+} from './example-cluster.fixture.ts'
 import { signGenesis } from './genesis.ts'
 import {
   assembleKeyEvent,

@@ -1,6 +1,6 @@
 import { formatVkey } from '@cipherlog/merkle/verify'
 import { describe, expect, test } from 'vitest'
-import { codeOf, keyOf, trustPolicyOf, witnessVkey } from './example-cluster.ts'
+import { codeOf, keyOf, trustPolicyOf, witnessVkey } from './example-cluster.fixture.ts'
 import { decodeTrustPolicy, encodeTrustPolicy } from './trust-policy.ts'
 
 describe('trust policies', () => {

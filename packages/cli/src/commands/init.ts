@@ -72,7 +72,7 @@ export async function initCluster(context: Context, options: InitOptions): Promi
     'No outside witness: whoever runs all nodes could show another history to somebody who has seen none before.',
   )
   output.note(
-    'Give the trust policy a witness that another party runs, and keep receipts and copies of checkpoints elsewhere.',
+    'Keep receipts and copies of checkpoints where that party cannot reach them; `audit verify --earlier` compares.',
   )
   return profile
 }
