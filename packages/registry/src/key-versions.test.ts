@@ -1,6 +1,13 @@
 import { suites, type KeyOperation } from '@cipherlog/format'
 import { describe, expect, test } from 'vitest'
-import { activate, addKeyVersion, createKeyset, ExampleCluster, idOf, memberKeysVersion } from './example-cluster.fixture.ts'
+import {
+  activate,
+  addKeyVersion,
+  createKeyset,
+  ExampleCluster,
+  idOf,
+  memberKeysVersion,
+} from './example-cluster.fixture.ts'
 
 const versions = [1, 2, 3].map((epoch) => memberKeysVersion(`orders ${epoch}`, [0, 1]))
 const id = idOf('orders')
