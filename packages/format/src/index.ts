@@ -97,6 +97,18 @@ export {
   type CommandHead,
 } from './command-bundle.ts'
 export { logEntry, logEntryBytesMax, mark, markReasons, type LogEntry } from './log-entry.ts'
+export {
+  confChangeTypes,
+  confState,
+  confTransitions,
+  memberAddress,
+  membershipChange,
+  membershipChangeBytesMax,
+  membershipPeersMax,
+  type MemberAddress,
+  type MembershipChange,
+  type StoredConfState,
+} from './membership.ts'
 export { leafRecord, leafRecordBytesMax, type LeafRecord } from './leaf-record.ts'
 export { batchRecord, stateRootAlgorithm, type BatchRecord, type RegistryHead } from './batch-record.ts'
 export {

@@ -23,8 +23,15 @@ export const leafKinds = {
 } as const
 export type LeafKind = (typeof leafKinds)[keyof typeof leafKinds]
 
-/** Kinds of log entries: leaf kinds keep their number. Membership (34) comes with membership change. */
-export const entryKinds = { keyEvent: 1, sessionOpening: 2, commandBundle: 3, noOp: 32, mark: 33 } as const
+/** Kinds of log entries: leaf kinds keep their number. */
+export const entryKinds = {
+  keyEvent: 1,
+  sessionOpening: 2,
+  commandBundle: 3,
+  noOp: 32,
+  mark: 33,
+  membership: 34,
+} as const
 export type EntryKind = (typeof entryKinds)[keyof typeof entryKinds]
 
 /** What a signing key is for; part of its proof of possession. */

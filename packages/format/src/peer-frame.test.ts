@@ -17,6 +17,13 @@ import {
 
 const group = new Uint8Array(16)
 const digest = new Uint8Array(32).fill(0xd1)
+const confState = {
+  voters: [new Uint8Array(16).fill(1)],
+  learners: [],
+  votersOutgoing: [],
+  learnersNext: [],
+  autoLeave: false,
+}
 const ref = (index: number, bytes: number): PeerEntryRef => ({
   term: 7,
   index,
@@ -52,6 +59,26 @@ const examples: readonly (readonly [PeerHeader, Uint8Array?])[] = [
   [{ type: 'heartbeatResp', group, term: 7, readContext: 1, clockMs: 1_700_000_000_001 }],
   [{ type: 'cosignatures', group, size: 300, rootHash: digest, logLine: '— a b\n', cosignerLine: '— c d\n' }],
   [{ type: 'cosignatureRequest', group, size: 300 }],
+  [{ type: 'hello', cluster: digest, peerId: new Uint8Array(16).fill(1), version: 1, rulesVersionMax: 2 }],
+  [{ type: 'preVote', group, term: 2, lastLogIndex: 5, lastLogTerm: 1, priority: 3 }],
+  [{ type: 'vote', group, term: 2, lastLogIndex: 5, lastLogTerm: 1, priority: 3, transfer: true }],
+  [{ type: 'snapshot', group, term: 7, meta: { index: 9, term: 6, time: 1_700_000_000_000, confState, digest } }],
+  [{ type: 'timeoutNow', group, term: 7 }],
+  [{ type: 'readIndex', group, term: 7, context: 4 }],
+  [{ type: 'readIndexResp', group, term: 7, context: 4, index: 12 }],
+  [{ type: 'quiesce', group, term: 7 }],
+  [{ type: 'snapshotQuery', group, index: 9, digest }],
+  [{ type: 'snapshotAnswer', group, index: 9, digest, same: false }],
+  [{ type: 'chunkRequest', group, digest }],
+  [{ type: 'chunkRequest', group, digest, chunk: 0 }],
+  [{ type: 'chunk', group, digest, bytes: 3, chunk: 0 }, utf8('abc')],
+  [{ type: 'chunk', group, digest, bytes: 0 }],
+  [{ type: 'snapshotStatus', group, index: 9, ok: true }],
+  [{ type: 'payloadRequest', group, entries: [{ index: 5, term: 7, digest }] }],
+  [{ type: 'payloads', group, entries: [ref(5, 2)] }, utf8('ab')],
+  [{ type: 'replicaStatus', group, trailFrom: 512 }],
+  [{ type: 'trailRequest', group, path: 'tile/bundle/000', offset: 2048, bytes: 100 }],
+  [{ type: 'trailPiece', group, path: 'tile/bundle/000', offset: 2048, size: 4000, bytes: 4 }, utf8('abcd')],
 ]
 const empty: Uint8Array = new Uint8Array(0)
 const frameOf = (header: PeerHeader, bodies = empty) => concatBytes(encodePeerFrameHead(header, bodies.length), bodies)

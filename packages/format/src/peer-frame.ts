@@ -24,6 +24,7 @@ import {
 } from '@cipherlog/core'
 import { clusterId, digest, groupId, peerId, timeMs } from './common.ts'
 import { logEntryBytesMax } from './log-entry.ts'
+import { confState } from './membership.ts'
 
 /** Version of this protocol; a replica talks to every version from 1 to its own. */
 export const peerProtocolVersion = 1
@@ -31,6 +32,12 @@ export const peerProtocolVersion = 1
 export const appendEntriesMax = 65_536
 export const peerHeaderBytesMax = 8_388_608
 export const peerBodiesBytesMax = 67_108_864
+/** Chunk of a snapshot, or piece of a trail file. */
+export const pieceBytesMax = 1_048_576
+/** Manifest of a snapshot. */
+export const snapshotManifestBytesMax = 8_388_608
+/** Payloads asked for, or entries asked about, in one frame. */
+export const repairEntriesMax = 256
 /** Largest value of `length`. */
 export const peerFrameBytesMax: number = 4 + peerHeaderBytesMax + peerBodiesBytesMax
 
@@ -53,26 +60,57 @@ export type PeerEntryRef = TypeOf<typeof entryRef>
 /** A signature line of a note: name of at most 256 bytes, 100 bytes of base64. */
 const noteLine = text(512)
 
+/** Path below a trail's root, such as `tile/bundle/x001/067`. */
+const trailPath = text(64)
+
+/** What identifies a snapshot: made of the same bytes on every replica. */
+export const snapshotMeta = record('snapshot-meta', {
+  index: [1, fromOne],
+  term: [2, fromOne],
+  /** Log time of entry `index`. */
+  time: [3, timeMs],
+  /** Who took part as of `index`. */
+  confState: [4, confState],
+  /** SHA-256 of the manifest. */
+  digest: [5, digest],
+})
+export type PeerSnapshotMeta = TypeOf<typeof snapshotMeta>
+
+/** Names one entry for ever: term and index decide its content, the digest checks it. */
+export const entryName = record('entry-name', { index: [1, fromOne], term: [2, fromOne], digest: [3, digest] })
+export type PeerEntryName = TypeOf<typeof entryName>
+
 /** Sender and receiver are known from the connection, so no message names them. */
 export const peerHeader = choice('peer-header', {
-  /** First frame in both directions. */
-  hello: [1, record('peer-hello', { cluster: [1, clusterId], peerId: [2, peerId], version: [3, uint(0xffff, 1)] })],
+  /** First frame in both directions. `rulesVersionMax`, 1 if absent: newest rules that the sender can apply. */
+  hello: [
+    1,
+    record(
+      'peer-hello',
+      { cluster: [1, clusterId], peerId: [2, peerId], version: [3, uint(0xffff, 1)] },
+      { rulesVersionMax: [4, uint(0xffff_ffff, 1)] },
+    ),
+  ],
   /** Answered at once by a pong with the same sequence. */
   ping: [2, record('peer-ping', { sequence: [1, count] })],
   pong: [3, record('peer-pong', { sequence: [1, count] })],
   preVote: [
     16,
-    record('pre-vote', {
-      group: [1, groupId],
-      term: [2, fromOne],
-      lastLogIndex: [3, count],
-      lastLogTerm: [4, count],
-    }),
+    record(
+      'pre-vote',
+      { group: [1, groupId], term: [2, fromOne], lastLogIndex: [3, count], lastLogTerm: [4, count] },
+      { priority: [5, count] },
+    ),
   ],
   preVoteResp: [17, record('pre-vote-resp', { group: [1, groupId], term: [2, fromOne], granted: [3, boolean()] })],
   vote: [
     18,
-    record('vote', { group: [1, groupId], term: [2, fromOne], lastLogIndex: [3, count], lastLogTerm: [4, count] }),
+    record(
+      'vote',
+      { group: [1, groupId], term: [2, fromOne], lastLogIndex: [3, count], lastLogTerm: [4, count] },
+      /** 0 and false if absent. `transfer`: the leader itself asked for this campaign. */
+      { priority: [5, count], transfer: [6, boolean()] },
+    ),
   ],
   voteResp: [19, record('vote-resp', { group: [1, groupId], term: [2, fromOne], granted: [3, boolean()] })],
   /** Its bodies are the payloads of `entries` in turn. */
@@ -116,6 +154,18 @@ export const peerHeader = choice('peer-header', {
       clockMs: [4, timeMs],
     }),
   ],
+  /** Offers a snapshot to a peer whose next entry is compacted; it fetches what it lacks, from anyone. */
+  snapshot: [24, record('snapshot', { group: [1, groupId], term: [2, fromOne], meta: [3, snapshotMeta] })],
+  /** Campaign at once: leadership is transferred to the receiver. */
+  timeoutNow: [25, record('timeout-now', { group: [1, groupId], term: [2, fromOne] })],
+  /** A follower asks its leader for a position to read at. */
+  readIndex: [26, record('read-index', { group: [1, groupId], term: [2, fromOne], context: [3, count] })],
+  readIndexResp: [
+    27,
+    record('read-index-resp', { group: [1, groupId], term: [2, fromOne], context: [3, count], index: [4, count] }),
+  ],
+  /** The group is idle: the leader's silence is no reason to campaign. */
+  quiesce: [28, record('quiesce', { group: [1, groupId], term: [2, fromOne] })],
   /** The sender's signatures of one checkpoint, as lines of a note; verified before they count. */
   cosignatures: [
     32,
@@ -129,6 +179,62 @@ export const peerHeader = choice('peer-header', {
   ],
   /** Asks for the receiver's signatures of `size`, or of its newest size if it has none of that. */
   cosignatureRequest: [33, record('cosignature-request', { group: [1, groupId], size: [2, count] })],
+  /** Is this the digest of the snapshot of `index`? Answered by who has made or installed one of that index. */
+  snapshotQuery: [34, record('snapshot-query', { group: [1, groupId], index: [2, fromOne], digest: [3, digest] })],
+  snapshotAnswer: [
+    35,
+    record('snapshot-answer', { group: [1, groupId], index: [2, fromOne], digest: [3, digest], same: [4, boolean()] }),
+  ],
+  /** Asks for a chunk, or without `chunk` for the manifest. */
+  chunkRequest: [36, record('chunk-request', { group: [1, groupId], digest: [2, digest] }, { chunk: [3, count] })],
+  /** Its body is the chunk or manifest; `bytes` 0: the sender has not got it. */
+  chunk: [
+    37,
+    record(
+      'chunk',
+      { group: [1, groupId], digest: [2, digest], bytes: [4, uint(snapshotManifestBytesMax)] },
+      { chunk: [3, count] },
+    ),
+  ],
+  /** The receiver of an offer has installed that snapshot, or gives up. */
+  snapshotStatus: [38, record('snapshot-status', { group: [1, groupId], index: [2, fromOne], ok: [3, boolean()] })],
+  /** Asks for payloads that are damaged on the sender's disk. */
+  payloadRequest: [
+    39,
+    record('payload-request', { group: [1, groupId], entries: [2, array(entryName, repairEntriesMax, 1)] }),
+  ],
+  /** Its bodies are the payloads of `entries`: those of the request that the sender has, some at least. */
+  payloads: [40, record('payloads', { group: [1, groupId], entries: [2, array(entryRef, repairEntriesMax, 1)] })],
+  /** Where the sender stands, said on connecting and when it changes. */
+  replicaStatus: [
+    43,
+    record('replica-status', {
+      group: [1, groupId],
+      /** First leaf whose trail files it has; 0: all. */
+      trailFrom: [2, count],
+    }),
+  ],
+  /** Asks for a piece of a file of the trail. */
+  trailRequest: [
+    44,
+    record('trail-request', {
+      group: [1, groupId],
+      path: [2, trailPath],
+      offset: [3, count],
+      bytes: [4, uint(pieceBytesMax, 1)],
+    }),
+  ],
+  /** Its body is the piece; `size` is the whole file's, 0 if the sender has no such file. */
+  trailPiece: [
+    45,
+    record('trail-piece', {
+      group: [1, groupId],
+      path: [2, trailPath],
+      offset: [3, count],
+      size: [4, count],
+      bytes: [5, uint(pieceBytesMax)],
+    }),
+  ],
 })
 export type PeerHeader = TypeOf<typeof peerHeader>
 
@@ -161,13 +267,27 @@ export function encodePeerFrameHead(header: PeerHeader, bodiesBytes: number): Ui
 export function splitPayloads(entries: readonly PeerEntryRef[], bodies: Uint8Array): Uint8Array[] {
   let at = 0
   const payloads = entries.map(({ bytes }) => bodies.subarray(at, (at += bytes)))
-  if (at !== bodies.length) {
-    throw new DecodeError(
-      'ERR_DECODE_BODY',
-      `The append announces ${at} bytes of payloads and carries ${bodies.length}.`,
-    )
-  }
+  checkBodies(at, bodies)
   return payloads
+}
+
+function checkBodies(announced: number, bodies: Uint8Array): void {
+  if (announced === bodies.length) return
+  throw new DecodeError('ERR_DECODE_BODY', `The header announces ${announced} bytes of bodies; ${bodies.length} came.`)
+}
+
+/** Bytes of bodies that a header announces. */
+function bodiesBytesOf(header: PeerHeader): number {
+  switch (header.type) {
+    case 'append':
+    case 'payloads':
+      return header.entries.reduce((sum, { bytes }) => sum + bytes, 0)
+    case 'chunk':
+    case 'trailPiece':
+      return header.bytes
+    default:
+      return 0
+  }
 }
 
 /**
@@ -230,7 +350,7 @@ export class PeerFrameReader {
   }
 }
 
-/** A frame without its first length. Only an append has bodies, and exactly those that its entries announce. */
+/** A frame without its first length. It has exactly the bodies that its header announces. */
 function decodePeerFrame(frame: Uint8Array): PeerFrame {
   const headerBytes = readU32(frame, 0)
   if (headerBytes < 1 || headerBytes > frame.length - 4 || headerBytes > peerHeaderBytesMax) {
@@ -247,6 +367,6 @@ function decodePeerFrame(frame: Uint8Array): PeerFrame {
   const tag = reader.uint(Number.MAX_SAFE_INTEGER)
   if (!knownTags.has(tag)) return { header: { type: 'unknown', tag }, bodies }
   const header = decode(peerHeader, encoded, peerHeaderBytesMax)
-  splitPayloads(header.type === 'append' ? header.entries : [], bodies)
+  checkBodies(bodiesBytesOf(header), bodies)
   return { header, bodies }
 }

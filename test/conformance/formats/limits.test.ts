@@ -34,6 +34,7 @@ it.each<[string, Codec<unknown>, number]>([
   ['a signed genesis, stored', format.signedGenesis, limitIn(format.storedGenesis, 0)],
   ['a leaf record, in a receipt', format.leafRecord, limitIn(format.receipt, 'leafRecord')],
   ['a log entry', format.logEntry, format.logEntryBytesMax],
+  ['a membership change, in a log entry', format.membershipChange, format.membershipChangeBytesMax],
   ['a HardState', hardState, hardStateBytesMax],
 ])('%s', (_, codec, limit) => {
   expect(encodedBytesMax(codec)).toBeLessThanOrEqual(limit)

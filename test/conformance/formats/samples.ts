@@ -8,7 +8,8 @@ import * as cell from '@cipherlog/format/cell'
 import * as bundle from '@cipherlog/format/command-bundle'
 import * as state from '@cipherlog/format/state'
 import { hardState } from '@cipherlog/format/hard-state'
-import { entryRef, peerHeader } from '@cipherlog/format/peer-frame'
+import { confState, memberAddress, membershipChange } from '@cipherlog/format/membership'
+import { entryName, entryRef, peerHeader, snapshotMeta } from '@cipherlog/format/peer-frame'
 import { entryOf } from './catalog.ts'
 import * as world from './world.ts'
 
@@ -109,6 +110,19 @@ const sliceInput = (one: format.StoredSlice): [number, number, Uint8Array, Uint8
   one.chain,
   one.bound,
 ]
+
+const memberAddressValue: format.MemberAddress = {
+  peerId: derived('new replica', 16),
+  peers: '10.0.0.4:7444',
+  api: 'https://10.0.0.4:7443',
+}
+const confStateValue: format.StoredConfState = {
+  voters: [world.replicas[0].peerId],
+  learners: [memberAddressValue.peerId],
+  votersOutgoing: [],
+  learnersNext: [],
+  autoLeave: false,
+}
 
 const signedPut = sha256(world.signedBundleBytes)
 const appliedValue: format.Applied = {
@@ -268,6 +282,17 @@ export const samples: readonly Sample[] = [
 
   sample(format.logEntry, [encode(format.signedSessionOpening, world.signedOpeningValue), new Uint8Array(0)]),
   sample(format.mark, { reason: format.markReasons.receipt }),
+  sample(memberAddress, memberAddressValue),
+  sample(membershipChange, {
+    transition: format.confTransitions.auto,
+    changes: [
+      { type: format.confChangeTypes.remove, peerId: world.replicas[0].peerId },
+      { type: format.confChangeTypes.addVoter, peerId: memberAddressValue.peerId },
+    ],
+    addresses: [memberAddressValue],
+  }),
+  sample(membershipChange, { transition: format.confTransitions.jointExplicit, changes: [] }, 'leave-joint'),
+  sample(confState, confStateValue),
   sample(format.leafRecord, world.genesisLeaf, 'genesis'),
   sample(format.leafRecord, world.openingLeaf, 'session-opening'),
   sample(format.leafRecord, world.bundleLeaf, 'command-bundle'),
@@ -339,6 +364,14 @@ export const samples: readonly Sample[] = [
     time: createdAt + 5_000,
     bytes: 2_048,
     digest: derived('payload', 32),
+  }),
+  sample(entryName, { index: 1_042, term: 7, digest: derived('payload', 32) }),
+  sample(snapshotMeta, {
+    index: 1_042,
+    term: 7,
+    time: createdAt + 5_000,
+    confState: confStateValue,
+    digest: derived('manifest', 32),
   }),
   ...plainCasesOf(peerHeader),
 

@@ -12,7 +12,19 @@ export function toPeerHeader(message: Message, group: Uint8Array): RaftHeader {
 
 /** The message that a header holds; undefined if it holds none of Raft's. `from` is the authenticated peer. */
 export function toRaftMessage(header: PeerHeader, from: string, to: string): Message | undefined {
-  if (!('term' in header)) return undefined
-  const { group: _group, ...fields } = header
-  return { ...fields, from, to }
+  switch (header.type) {
+    case 'preVote':
+    case 'preVoteResp':
+    case 'vote':
+    case 'voteResp':
+    case 'append':
+    case 'appendResp':
+    case 'heartbeat':
+    case 'heartbeatResp': {
+      const { group: _group, ...fields } = header
+      return { ...fields, from, to }
+    }
+    default:
+      return undefined
+  }
 }

@@ -90,7 +90,9 @@ export class ApplyLoop {
     const { ledger } = this.#options
     const place: EntryPlace = { logIndex: entry.index, logTime: entry.time }
     switch (entry.kind) {
+      // Membership took effect in the core when it was committed; it waits for no proof before it.
       case entryKinds.noOp:
+      case entryKinds.membership:
         ledger.skip(place)
         return
       case entryKinds.mark:
