@@ -1,10 +1,11 @@
 import { defineConfig } from 'vitest/config'
 
-// Three kinds of tests: beside the code (fast, no processes), across packages, and with real processes.
+// Four kinds of tests: beside the code (fast, no processes), simulations, across packages, and with real processes.
 export default defineConfig({
   test: {
     projects: [
       { test: { name: 'unit', include: ['packages/*/src/**/*.test.ts', 'test/*.test.ts'], testTimeout: 60_000 } },
+      { test: { name: 'simulation', include: ['test/simulation/**/*.test.ts'], testTimeout: 120_000 } },
       { test: { name: 'conformance', include: ['test/conformance/**/*.test.ts'], testTimeout: 60_000 } },
       {
         test: {

@@ -2,12 +2,12 @@
  * What the long run consists of: each part repeats one test under many seeds, a seed a step. A step says what it
  * counted and how it failed, and knows nothing of time, results and reports (run.ts).
  */
+import { runRaftSeed } from '@cipherlog/testkit'
 import { spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { runRaftSeed } from './raft-seed.ts'
 
 export const root = join(import.meta.dirname, '../..')
 
@@ -43,15 +43,12 @@ export const parts: Readonly<Record<string, Part>> = {
   raft: {
     about: 'Raft clusters of 1 to 7 nodes in virtual time, 800 rounds of faults each (packages/testkit)',
     steps: 20_000,
-    sources: [
-      ...sourcesOf('core', 'raft'),
-      ...['packages/testkit/src/prng.ts', 'packages/testkit/src/raft-network.ts', 'test/long/raft-seed.ts'],
-    ],
+    sources: [...sourcesOf('core', 'raft'), ...['packages/testkit/src/prng.ts', 'packages/testkit/src/raft-*.ts']],
     replay: (seed) => `npm run test:long -- --only raft --seed ${seed}`,
     step: raftStep,
     mustHappen: [
       ...['elections', 'committed', 'proposed', 'lost', 'truncations', 'reads', 'readsFailed', 'crashes'],
-      ...['tornWrites', 'stepDowns'],
+      ...['tornWrites', 'stepDowns', 'dropped', 'duplicated', 'clogs', 'pauses', 'partitions', 'hangs'],
     ],
   },
   formats: {
@@ -84,7 +81,7 @@ export const parts: Readonly<Record<string, Part>> = {
 
 function raftStep(seed: number): Step {
   try {
-    return { counts: { ...runRaftSeed(seed) } }
+    return { counts: { ...runRaftSeed(seed, 'long') } }
   } catch (error) {
     return { counts: {}, failure: lineOf(error) }
   }

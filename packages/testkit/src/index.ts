@@ -9,3 +9,4 @@ export {
   type RaftNetworkCounts,
   type RaftNetworkOptions,
 } from './raft-network.ts'
+export { runRaftSeed } from './raft-seed.ts'

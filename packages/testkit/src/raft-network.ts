@@ -13,6 +13,7 @@
  * - Durability: committed means on the disks of a majority; a vote or an acknowledgement is on its sender's disk.
  * - Linearizable reads: a read's index is not below anything committed when it was asked.
  * - Log time never goes back, and stays near the sane clocks.
+ * - Terms rise by campaigns alone, with pre-vote only after a majority would vote; a leader whose disk hangs steps down.
  */
 import { equalBytes, invariant, toHex, writeU64 } from '@cipherlog/core'
 import {
@@ -38,6 +39,8 @@ export interface RaftFaults {
   /** Crash of a node per round; it stays down for up to `downRoundsMax`. */
   readonly crash: number
   readonly downRoundsMax: number
+  /** Crash of a leader per round. */
+  readonly crashLeader: number
   /** A new partition per round, one-way or not; and its end. */
   readonly partition: number
   readonly heal: number
@@ -45,7 +48,13 @@ export interface RaftFaults {
   readonly hang: number
   readonly unhang: number
   /** A node that misses its tick. */
+  readonly skipTick: number
+  /** A process that stands still per node and round, for up to `pauseRoundsMax`: what arrives waits for it. */
   readonly pause: number
+  readonly pauseRoundsMax: number
+  /** A directed link that holds everything back per round, for up to `clogRoundsMax`. */
+  readonly clog: number
+  readonly clogRoundsMax: number
   /** An old acknowledgement of a write delivered again. */
   readonly repeatAppended: number
 }
@@ -57,11 +66,16 @@ export const noRaftFaults: RaftFaults = {
   writeRoundsMax: 0,
   crash: 0,
   downRoundsMax: 0,
+  crashLeader: 0,
   partition: 0,
   heal: 0,
   hang: 0,
   unhang: 0,
+  skipTick: 0,
   pause: 0,
+  pauseRoundsMax: 0,
+  clog: 0,
+  clogRoundsMax: 0,
   repeatAppended: 0,
 }
 
@@ -95,11 +109,19 @@ export interface RaftNetworkCounts {
   crashes: number
   tornWrites: number
   stepDowns: number
+  dropped: number
+  duplicated: number
+  clogs: number
+  pauses: number
+  partitions: number
+  hangs: number
 }
 
 interface Write {
   readonly effect: Extract<Effect, { type: 'append' }>
   readonly due: number
+  /** Of its node's ticks, when it began. */
+  readonly tick: number
 }
 
 interface Node {
@@ -109,12 +131,16 @@ interface Node {
   writes: Write[]
   diskHangs: boolean
   downUntil: number
+  pausedUntil: number
   skewMs: number
   /** Commit index already compared with the others'. */
   checkedCommit: number
   /** Applied by the machine in memory, which a crash loses. */
   applied: number
   lastIoId: number
+  ticks: number
+  /** Term after its last step. */
+  term: number
 }
 
 interface KnownEntry {
@@ -154,6 +180,12 @@ export class RaftNetwork {
     crashes: 0,
     tornWrites: 0,
     stepDowns: 0,
+    dropped: 0,
+    duplicated: 0,
+    clogs: 0,
+    pauses: 0,
+    partitions: 0,
+    hangs: 0,
   }
   /** What becomes of a message on its way, undefined if it is lost: for scenarios that must stop half-way. */
   intercept: (message: Message) => Message | undefined = (message) => message
@@ -169,6 +201,8 @@ export class RaftNetwork {
   #messages: { readonly due: number; readonly message: Message }[] = []
   /** Directed links that lose everything: "from>to". */
   readonly #cut = new Set<string>()
+  /** Round until which a directed link holds everything back. */
+  readonly #clogged = new Map<string, number>()
   #lastProposal = 0
   #lastRead = 0
 
@@ -177,8 +211,14 @@ export class RaftNetwork {
   readonly #entries = new Map<string, KnownEntry>()
   /** Term of each committed entry, from index 1. */
   readonly #committed: number[] = []
+  /** Term in which each was committed: never lower than the one before. */
+  readonly #committedIn: number[] = []
   readonly #proposalAt = new Map<number, { readonly index: number; readonly term: number }>()
   readonly #readFloor = new Map<number, number>()
+  /** Terms that somebody campaigned in. */
+  readonly #openTerms = new Set<number>()
+  /** Who would vote for a candidate in a term: "candidate@term". */
+  readonly #preVotes = new Map<string, Set<PeerId>>()
 
   constructor(options: RaftNetworkOptions) {
     this.#prng = new Prng(options.seed)
@@ -193,10 +233,13 @@ export class RaftNetwork {
       writes: [],
       diskHangs: false,
       downUntil: 0,
+      pausedUntil: 0,
       skewMs: this.#prng.between(-skewMsMax, skewMsMax),
       checkedCommit: 0,
       applied: 0,
       lastIoId: 0,
+      ticks: 0,
+      term: 0,
     }))
     for (const node of this.#nodes) {
       for (const [at, ref] of node.disk.refs.entries()) this.#learnEntry(ref, node.disk.refs[at - 1])
@@ -233,8 +276,10 @@ export class RaftNetwork {
       this.#injectFaults()
       this.settle()
       for (const node of this.#prng.shuffle(this.#nodes)) {
-        if (node.raft !== undefined && !this.#prng.chance(this.#faults.pause)) {
+        if (this.#runs(node) && !this.#prng.chance(this.#faults.skipTick)) {
+          node.ticks++
           this.#step(node, { type: 'tick', clockMs: this.#clock(node) })
+          this.#checkStall(node)
         }
       }
       this.settle()
@@ -254,11 +299,16 @@ export class RaftNetwork {
   settle(): void {
     for (let busy = true; busy;) {
       busy = false
-      const due = this.#messages.filter((sent) => sent.due <= this.#round)
-      this.#messages = this.#messages.filter((sent) => sent.due > this.#round)
-      for (const { message } of due) {
-        busy = true
+      const arrived = this.#messages
+      this.#messages = []
+      for (const sent of arrived) {
+        const { due, message } = sent
         const node = this.#nodes.find((candidate) => candidate.id === message.to)!
+        if (due > this.#round || node.pausedUntil > this.#round) {
+          this.#messages.push(sent)
+          continue
+        }
+        busy = true
         if (node.raft !== undefined) this.#step(node, { type: 'message', message, clockMs: this.#clock(node) })
       }
       for (const node of this.#nodes) if (this.#finishWrites(node)) busy = true
@@ -333,6 +383,7 @@ export class RaftNetwork {
   crash(at: number): void {
     const node = this.#node(at)
     this.counts.crashes++
+    node.pausedUntil = 0
     let whole = this.#prng.between(0, node.writes.length)
     if (node.diskHangs) whole = 0
     for (const write of node.writes.slice(0, whole)) this.#writeToDisk(node, write.effect)
@@ -355,8 +406,10 @@ export class RaftNetwork {
     this.#faults = noRaftFaults
     this.intercept = (message) => message
     this.heal()
+    this.#clogged.clear()
     for (const [at, node] of this.#nodes.entries()) {
       node.diskHangs = false
+      node.pausedUntil = 0
       if (node.raft === undefined) this.restart(at)
     }
   }
@@ -367,7 +420,10 @@ export class RaftNetwork {
     this.runUntil(() => this.leaders.length === 1 && this.#tryProposal(), roundsMax)
     this.runUntil(() => {
       const last = this.raft(0).status.lastIndex
-      return this.#nodes.every(({ raft }) => raft!.status.lastIndex === last && raft!.status.commit === last)
+      return this.#nodes.every(({ raft }) => {
+        const { lastIndex, commit, durableIndex } = raft!.status
+        return lastIndex === last && commit === last && durableIndex === last
+      })
     }, roundsMax)
     for (const { disk } of this.#nodes) {
       invariant(disk.refs.length === this.#committed.length, 'A disk lacks what its node committed')
@@ -404,6 +460,7 @@ export class RaftNetwork {
     node.checkedCommit = 0
     node.downUntil = 0
     node.lastIoId = 0
+    node.term = node.disk.hardState.term
   }
 
   #clock(node: Node): number {
@@ -416,6 +473,7 @@ export class RaftNetwork {
     const raft = node.raft
     invariant(raft !== undefined, 'A node that is down was stepped')
     const effects = raft.step(input)
+    this.#checkTerm(node, raft)
     for (const effect of effects) this.#handle(node, raft, effect)
     this.#checkCommit(node, raft)
     return effects
@@ -469,11 +527,16 @@ export class RaftNetwork {
       this.#proposalAt.set(proposalId, { index: ref.index, term: ref.term })
       this.#checkStamp(ref, raft)
     }
-    node.writes.push({ effect, due: this.#round + this.#prng.between(0, this.#faults.writeRoundsMax) })
+    const due = this.#round + this.#prng.between(0, this.#faults.writeRoundsMax)
+    node.writes.push({ effect, due, tick: node.ticks })
+  }
+
+  #runs(node: Node): boolean {
+    return node.raft !== undefined && node.pausedUntil <= this.#round
   }
 
   #finishWrites(node: Node): boolean {
-    if (node.diskHangs || node.raft === undefined) return false
+    if (node.diskHangs || !this.#runs(node)) return false
     let ioId = 0
     while (node.writes.length > 0 && node.writes[0]!.due <= this.#round) {
       const { effect } = node.writes.shift()!
@@ -528,8 +591,11 @@ export class RaftNetwork {
     const message = this.intercept(sent)
     if (message === undefined || this.#cut.has(`${from}>${to}`)) return
     const copies = this.#prng.chance(this.#faults.drop) ? 0 : this.#prng.chance(this.#faults.duplicate) ? 2 : 1
+    if (copies === 0) this.counts.dropped++
+    if (copies === 2) this.counts.duplicated++
+    const earliest = Math.max(this.#round, this.#clogged.get(`${from}>${to}`) ?? 0)
     for (let i = 0; i < copies; i++) {
-      this.#messages.push({ message, due: this.#round + this.#prng.between(0, this.#faults.messageRoundsMax) })
+      this.#messages.push({ message, due: earliest + this.#prng.between(0, this.#faults.messageRoundsMax) })
     }
   }
 
@@ -538,13 +604,22 @@ export class RaftNetwork {
     const faults = this.#faults
     if (prng.chance(faults.heal)) this.heal()
     if (prng.chance(faults.partition)) this.#partitionAtRandom()
+    if (prng.chance(faults.clog)) this.#clogAtRandom()
     for (const [at, node] of this.#nodes.entries()) {
       if (node.raft === undefined) {
         if (this.#round >= node.downUntil) this.restart(at)
-      } else if (prng.chance(faults.crash)) {
+      } else if (prng.chance(node.raft.status.role === 'leader' ? faults.crashLeader + faults.crash : faults.crash)) {
         this.crash(at)
         node.downUntil = this.#round + prng.between(1, faults.downRoundsMax)
+      } else if (node.pausedUntil > 0 && this.#runs(node)) {
+        node.pausedUntil = 0
+        // The moment a stale read would happen: a leader wakes and is asked before it hears of anything.
+        if (prng.chance(0.5)) this.read(at)
+      } else if (prng.chance(faults.pause)) {
+        this.counts.pauses++
+        node.pausedUntil = this.#round + prng.between(1, faults.pauseRoundsMax)
       } else if (prng.chance(faults.hang)) {
+        this.counts.hangs++
         node.diskHangs = true
       } else if (prng.chance(faults.unhang)) {
         node.diskHangs = false
@@ -555,11 +630,25 @@ export class RaftNetwork {
   /** Any split, one-way or not; half of them cut off a leader, who may take a while to notice. */
   #partitionAtRandom(): void {
     const prng = this.#prng
+    this.counts.partitions++
     const order = prng.shuffle(this.ids.map((_, at) => at))
     const first = prng.chance(0.5) ? this.leaders[0] : undefined
     if (first !== undefined) order.sort((a, b) => Number(b === first) - Number(a === first))
     const size = prng.between(1, first === undefined ? order.length : Math.ceil(order.length / 2))
     this.partition(order.slice(0, size), order.slice(size), prng.chance(0.3))
+  }
+
+  /** Holds everything back that one node sends to another, or everything that it sends or receives. */
+  #clogAtRandom(): void {
+    const prng = this.#prng
+    this.counts.clogs++
+    const until = this.#round + prng.between(1, this.#faults.clogRoundsMax)
+    const at = prng.pick(this.leaders.length > 0 && prng.chance(0.5) ? this.leaders : this.ids.map((_, at) => at))
+    const whole = prng.chance(0.5)
+    const inwards = prng.chance(0.5)
+    for (const other of whole ? this.ids.map((_, at) => at) : [prng.pick(this.ids.map((_, at) => at))]) {
+      this.#clogged.set(inwards ? `${other}>${at}` : `${at}>${other}`, until)
+    }
   }
 
   // Checkers
@@ -594,6 +683,8 @@ export class RaftNetwork {
     invariant(other === undefined, 'Election Safety: two leaders in one term', { term, leaders: [other, node.id] })
     this.#leaderOfTerm.set(term, node.id)
     for (const [i, committedTerm] of this.#committed.entries()) {
+      // A candidate may win a term late, when a later one has a leader already: it need not hold what that one committed.
+      if (this.#committedIn[i]! >= term) break
       invariant(raft.log.term(i + 1) === committedTerm, 'Leader Completeness: a leader lacks a committed entry', {
         term,
         index: i + 1,
@@ -613,11 +704,32 @@ export class RaftNetwork {
       })
       if (known !== undefined) continue
       this.#committed.push(term)
+      this.#committedIn.push(raft.status.term)
       this.counts.committed++
       const holders = this.#nodes.filter(({ disk }) => disk.refs[index - 1]?.term === term)
       invariant(holders.length > this.#nodes.length / 2, 'Committed without a majority of disks', { index, term })
     }
     node.checkedCommit = commit
+  }
+
+  #checkTerm(node: Node, raft: Raft): void {
+    const { term, role } = raft.status
+    invariant(term >= node.term, 'A term went back', { from: node.term, to: term })
+    if (term > node.term && (role === 'candidate' || role === 'leader')) {
+      this.#openTerms.add(term)
+      const votes = this.#preVotes.get(`${node.id}@${term}`)?.size ?? 0
+      invariant(!this.#config.preVote || votes + 1 > this.ids.length / 2, 'A candidate skipped the pre-vote', { term })
+    } else if (term > node.term) {
+      invariant(this.#openTerms.has(term), 'A pre-vote raised a term before anybody campaigned in it', { term })
+    }
+    node.term = term
+  }
+
+  #checkStall(node: Node): void {
+    const { diskStallTicks } = this.#config
+    const oldest = node.writes[0]?.tick
+    if (diskStallTicks === 0 || oldest === undefined || node.ticks - oldest <= diskStallTicks) return
+    invariant(node.raft?.status.role !== 'leader', 'A leader whose disk hangs goes on leading', { node: node.id })
   }
 
   /** A message must not leave before what it vouches for is on its sender's disk. */
@@ -629,6 +741,9 @@ export class RaftNetwork {
       const key = `${id}@${message.term}`
       invariant((this.#voteOf.get(key) ?? votedFor) === votedFor, 'Two votes in one term', { term: message.term })
       this.#voteOf.set(key, votedFor)
+    } else if (message.type === 'preVoteResp' && message.granted) {
+      const key = `${message.to}@${message.term}`
+      this.#preVotes.set(key, (this.#preVotes.get(key) ?? new Set()).add(id))
     } else if (message.type === 'appendResp' && message.accepted && message.index > 0) {
       invariant(
         refs.length >= message.index && refs[message.index - 1]!.term === raft.log.term(message.index),

@@ -1,0 +1,307 @@
+/**
+ * Known bugs of consensus and replication, most of which happened elsewhere, each as a change of our source that
+ * switches it on. mutants.test.ts runs the simulators over every one of them: a simulator that does not notice a bug
+ * we know would not notice one that we do not.
+ *
+ * Run one by hand: `CIPHERLOG_MUTANT=<name> node --import ./test/simulation/mutate.ts test/simulation/core.ts --seeds 50`.
+ * When code moves, move its mutant: a patch that does not fit exactly once fails.
+ */
+
+export interface Patch {
+  /** From the repository's root. */
+  readonly file: string
+  /** Occurs exactly once in the file. */
+  readonly find: string
+  readonly replace: string
+}
+
+export interface Mutant {
+  readonly name: string
+  /** What is wrong, as one would report it. */
+  readonly about: string
+  /** Where it happened, or the rule it breaks. */
+  readonly source: string
+  readonly patches: readonly Patch[]
+  /** Which simulator must notice: the bare core's (core.ts) or the whole system's (run.ts). */
+  readonly caughtBy: 'core' | 'system'
+  /** It is noticed within so many seeds from 1. */
+  readonly seeds: number
+  /** What the checkers say, so that it is noticed for what it is. */
+  readonly says: RegExp
+}
+
+const raft = 'packages/raft/src/raft.ts'
+const writes = 'packages/raft/src/pending-writes.ts'
+const reads = 'packages/raft/src/read-only.ts'
+
+export const mutants: readonly Mutant[] = [
+  {
+    name: 'commit-old-term-by-counting',
+    about: 'a leader commits an entry of an earlier term because a majority has it',
+    source: 'Raft §3.6.2, fig. 3.7; CCF (NSDI 2025): commit advanced for a previous term',
+    patches: [
+      {
+        file: raft,
+        find: 'if (index <= this.#commit || this.#log.term(index) !== this.#term) return false',
+        replace: 'if (index <= this.#commit) return false',
+      },
+    ],
+    caughtBy: 'core',
+    seeds: 100,
+    says: /committed/i,
+  },
+  {
+    name: 'vote-not-persisted',
+    about: 'the vote is not part of what is written to disk',
+    source: 'Raft fig. 3.1: persistent state',
+    patches: [
+      {
+        file: raft,
+        find: 'const hardState = { term: this.#term, votedFor: this.#votedFor, commit }',
+        replace: 'const hardState: HardState = { term: this.#term, votedFor: undefined, commit }',
+      },
+    ],
+    caughtBy: 'core',
+    seeds: 5,
+    says: /vote/i,
+  },
+  {
+    name: 'vote-before-fsync',
+    about: 'a vote leaves while it is still being written',
+    source: 'Raft §3.8; etcd doc.go: persist, then send',
+    patches: [
+      {
+        file: raft,
+        find: "else if (granted) this.#hold({ type: 'voteResp', ...envelope })",
+        replace: "else if (granted) this.#send({ type: 'voteResp', ...envelope })",
+      },
+    ],
+    caughtBy: 'core',
+    seeds: 5,
+    says: /vote left before it was durable/,
+  },
+  {
+    name: 'ack-before-fsync',
+    about: 'an append is acknowledged while it is still being written',
+    source: 'etcd#14370; Jepsen NATS 2.12.1',
+    patches: [
+      {
+        file: raft,
+        find: "this.#hold({ type: 'appendResp', ...envelope, accepted: true, index, hintIndex: 0, hintTerm: 0 })",
+        replace: "this.#send({ type: 'appendResp', ...envelope, accepted: true, index, hintIndex: 0, hintTerm: 0 })",
+      },
+    ],
+    caughtBy: 'core',
+    seeds: 5,
+    says: /acknowledgement left before/,
+  },
+  {
+    name: 'leader-counts-itself-before-fsync',
+    about: 'a leader counts its own copy before it is on its disk',
+    source: 'etcd#14370: a single node answered before its log was synced',
+    patches: [
+      {
+        file: raft,
+        find: 'voter === this.#config.id ? this.#writes.durableIndex :',
+        replace: 'voter === this.#config.id ? this.#log.lastIndex :',
+      },
+    ],
+    caughtBy: 'core',
+    seeds: 5,
+    says: /majority of disks/,
+  },
+  {
+    name: 'truncate-by-early-append',
+    about: 'a delayed append with fewer entries cuts off what a later one brought',
+    source: 'Raft fig. 3.1, AppendEntries 3; CCF (NSDI 2025): truncation by an early append',
+    patches: [
+      {
+        file: raft,
+        find: '    const lastNew = prevLogIndex + entries.length\n',
+        replace:
+          '    const lastNew = prevLogIndex + entries.length\n' +
+          '    if (conflict < 0 && lastNew < this.#log.lastIndex && lastNew >= this.#commit) this.#truncate(lastNew + 1)\n',
+      },
+    ],
+    caughtBy: 'core',
+    seeds: 20,
+    says: /committed|acknowledgement ran ahead/i,
+  },
+  {
+    name: 'flush-ack-aba',
+    about: 'the acknowledgement of an overwritten write counts for the entries that replaced it',
+    source: 'etcd raft: async storage writes, the ABA race',
+    patches: [
+      {
+        file: writes,
+        find: 'for (const write of this.#writes) write.lastIndex = Math.min(write.lastIndex, index - 1)',
+        replace: '',
+      },
+    ],
+    caughtBy: 'core',
+    seeds: 100,
+    says: /disk|durable|beyond/,
+  },
+  {
+    name: 'time-without-clamp',
+    about: 'a leader stamps entries with its own clock, however wrong',
+    source: 'DESIGN of log time: one clock at 2100 expires every key',
+    patches: [
+      {
+        file: 'packages/raft/src/log-time.ts',
+        find: 'return Math.max(own.lastStamp, clamped)',
+        replace: 'return Math.max(own.lastStamp, own.clockMs + 0 * clamped)',
+      },
+    ],
+    caughtBy: 'core',
+    seeds: 20,
+    says: /stamp runs ahead/,
+  },
+  {
+    name: 'retried-read-index',
+    about: 'the answer to an older question confirms a newer read',
+    source: 'etcd-io/raft PR#397: a retried ReadIndex could be stale',
+    patches: [
+      {
+        file: reads,
+        find: 'if (context === this.#roundNumber) this.#round?.confirmedBy.add(peer)',
+        replace: 'if (context <= this.#roundNumber) this.#round?.confirmedBy.add(peer)',
+      },
+    ],
+    caughtBy: 'core',
+    seeds: 100,
+    says: /read is stale/,
+  },
+  {
+    name: 'read-before-own-term',
+    about: 'a new leader answers reads before it has committed an entry of its term',
+    source: 'Raft §6.4, step 1',
+    patches: [
+      {
+        file: raft,
+        find: 'if (this.#log.term(this.#commit) !== this.#term || !this.#reads.begin(this.#commit)) return',
+        replace: 'if (!this.#reads.begin(this.#commit)) return',
+      },
+    ],
+    caughtBy: 'core',
+    seeds: 20,
+    says: /read is stale/,
+  },
+  {
+    name: 'commit-on-refused-append',
+    about: 'a refused append counts as acknowledged up to where it was refused',
+    source: 'CCF (NSDI 2025): commit advanced on a negative answer',
+    patches: [
+      {
+        file: raft,
+        find: '    if (!message.accepted) {\n',
+        replace:
+          '    if (!message.accepted) {\n      progress.acknowledged(Math.min(message.index, this.#log.lastIndex))\n',
+      },
+    ],
+    caughtBy: 'core',
+    seeds: 20,
+    says: /majority of disks/,
+  },
+  {
+    name: 'double-vote-after-step-down',
+    about: 'stepping down within a term gives the vote back',
+    source: 'CCF#5891',
+    patches: [
+      {
+        file: raft,
+        find: 'if (term > this.#term) this.#votedFor = undefined',
+        replace: 'this.#votedFor = undefined',
+      },
+    ],
+    caughtBy: 'core',
+    seeds: 20,
+    says: /vote/i,
+  },
+  {
+    name: 'leader-with-hung-disk',
+    about: 'a leader whose disk hangs keeps its followers quiet',
+    source: 'hashicorp/raft#503, etcd#15247',
+    patches: [
+      {
+        file: raft,
+        find: 'if (this.#diskStalled()) return this.#becomeFollower(this.#term, undefined)',
+        replace: '',
+      },
+    ],
+    caughtBy: 'core',
+    seeds: 20,
+    says: /disk hangs/,
+  },
+  {
+    name: 'pre-vote-raises-term',
+    about: 'a pre-vote request raises the term of those it asks, so a node that was away deposes the leader',
+    source: 'Raft §9.6',
+    patches: [
+      {
+        file: raft,
+        find: "const keepsTerm = message.type === 'preVote' ||",
+        replace: 'const keepsTerm =',
+      },
+    ],
+    caughtBy: 'core',
+    seeds: 20,
+    says: /pre-vote/i,
+  },
+  {
+    name: 'vote-for-shorter-log',
+    about: 'a voter does not compare the logs',
+    source: 'Raft §3.6.1',
+    patches: [
+      {
+        file: raft,
+        find: 'const granted = free && this.#log.isUpToDate(message.lastLogIndex, message.lastLogTerm)',
+        replace: 'const granted = free',
+      },
+    ],
+    caughtBy: 'core',
+    seeds: 20,
+    says: /committed/i,
+  },
+  {
+    name: 'append-without-matching',
+    about: 'a follower appends behind an entry of another term',
+    source: 'Raft fig. 3.1, AppendEntries 2',
+    patches: [
+      {
+        file: raft,
+        find: 'if (this.#log.term(prevLogIndex) !== prevLogTerm) {',
+        replace: 'if (this.#log.term(prevLogIndex) === undefined) {',
+      },
+    ],
+    caughtBy: 'core',
+    seeds: 20,
+    says: /Log Matching|Log time went back/,
+  },
+  {
+    name: 'half-is-a-majority',
+    about: 'half of an even number of voters counts as a majority',
+    source: 'Raft §3.3; the quorum tests of every implementation',
+    patches: [
+      {
+        file: 'packages/raft/src/quorum.ts',
+        find: 'return Math.floor(count / 2) + 1',
+        replace: 'return Math.ceil(count / 2)',
+      },
+    ],
+    caughtBy: 'core',
+    seeds: 20,
+    says: /majority|Election Safety|skipped the pre-vote/,
+  },
+]
+
+/** `text` with every patch made. @throws Error if one does not fit exactly once. */
+export function applyPatches(text: string, patches: readonly Patch[]): string {
+  return patches.reduce((patched, { file, find, replace }) => {
+    const [before, after, ...more] = patched.split(find)
+    if (before === undefined || after === undefined || more.length > 0) {
+      throw new Error(`A mutant does not fit: ${JSON.stringify(find)} does not occur exactly once in ${file}`)
+    }
+    return before + replace + after
+  }, text)
+}
