@@ -27,6 +27,8 @@ export const limits = record('limits', {
   maxClockErrorMs: [5, uint(60_000)],
   /** A writer awaiting a receipt makes a mark at most this often. */
   batchIntervalMs: [6, uint(60_000, 1)],
+  /** A snapshot is due at the first batch record after each multiple of this many leaves. */
+  snapshotEveryLeaves: [7, uint(1_000_000_000, 1)],
 })
 export type Limits = TypeOf<typeof limits>
 

@@ -109,6 +109,23 @@ export {
   type MembershipChange,
   type StoredConfState,
 } from './membership.ts'
+export {
+  decodeSnapshotManifest,
+  encodeSnapshotManifest,
+  isSnapshotEdge,
+  snapshotChunkBytes,
+  snapshotChunkLength,
+  snapshotEdgeKeys,
+  snapshotLeaf,
+  snapshotManifest,
+  snapshotManifestBytesMax,
+  sortedConfState,
+  trailFromOf,
+  type OpenedSnapshotManifest,
+  type SnapshotLeaf,
+  type SnapshotManifest,
+} from './snapshot.ts'
+export { encodeSnapshotPair, SnapshotPairReader, snapshotValueBytesMax, type SnapshotPair } from './snapshot-pairs.ts'
 export { leafRecord, leafRecordBytesMax, type LeafRecord } from './leaf-record.ts'
 export { batchRecord, stateRootAlgorithm, type BatchRecord, type RegistryHead } from './batch-record.ts'
 export {

@@ -146,6 +146,7 @@ export class TestCluster {
         slicesPerCellMax: 2,
         maxClockErrorMs: 500,
         batchIntervalMs: 80,
+        snapshotEveryLeaves: 50_000,
         ...options.limits,
       },
       operators: { threshold: 2, keys: operators.map(keyOf) },

@@ -80,4 +80,6 @@ export interface ClosedBatch {
   readonly completedTiles: readonly { readonly leafHashes: readonly Uint8Array[]; readonly hash: Uint8Array }[]
   /** True if old and new cosigner set must sign this size. */
   readonly transition: boolean
+  /** The first batch record after a multiple of `snapshotEveryLeaves`: every replica takes a snapshot here. */
+  readonly snapshotDue: boolean
 }

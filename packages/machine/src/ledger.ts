@@ -409,7 +409,16 @@ export class Ledger {
     this.#save()
     const completedTiles = this.#completedTiles
     this.#completedTiles = []
-    return { leaf, size, rootHash, tail: [...this.#tail], tailRoot: this.#tree.tailRoot(), completedTiles, transition }
+    return {
+      leaf,
+      size,
+      rootHash,
+      tail: [...this.#tail],
+      tailRoot: this.#tree.tailRoot(),
+      completedTiles,
+      transition,
+      snapshotDue: this.#snapshotDue(firstLeaf, size),
+    }
   }
 
   /** The first batch record after a cosigner set's event is signed by the old and the new set. */
@@ -474,7 +483,7 @@ export class Ledger {
    */
   newestBatch(record: Uint8Array): ClosedBatch {
     invariant(this.#batch.length === 0, 'A batch is open.')
-    const { logIndex, logTime, stateRoot, registryHead } = decodeStored(batchRecord, record)
+    const { firstLeaf, logIndex, logTime, stateRoot, registryHead } = decodeStored(batchRecord, record)
     const cellsRoot = this.#cells.root()
     const { head } = this.registry
     const last = this.#tail.at(-1)
@@ -506,8 +515,16 @@ export class Ledger {
       tailRoot: this.#tree.tailRoot(),
       completedTiles: [],
       transition: this.registry.setsFor(size).length > 1,
+      snapshotDue: this.#snapshotDue(firstLeaf, size),
     }
   }
+
+  /** Whether the batch from `firstLeaf` on is the first to end above a multiple of `snapshotEveryLeaves`. Genesis has no entry. */
+  #snapshotDue(firstLeaf: number, size: number): boolean {
+    const every = this.registry.genesis.limits.snapshotEveryLeaves
+    return firstLeaf > 0 && Math.floor(firstLeaf / every) < Math.floor(size / every)
+  }
+
   value(namespace: string, key: Uint8Array): Uint8Array | undefined {
     return this.#state.get(stateKeys.value(namespace, key))
   }

@@ -93,6 +93,7 @@ export const genesisOf = (changes: Partial<Genesis> = {}): Genesis => ({
     slicesPerCellMax: 16,
     maxClockErrorMs: 500,
     batchIntervalMs: 80,
+    snapshotEveryLeaves: 50_000,
   },
   operators: { threshold: 2, keys: operatorNames.map(keyOf) },
   recovery: { keys: { threshold: 1, keys: recoveryNames.map(keyOf) }, delayMs: 86_400_000 },

@@ -30,6 +30,7 @@ export const testLimits: Limits = {
   slicesPerCellMax: 16,
   maxClockErrorMs: 500,
   batchIntervalMs: 80,
+  snapshotEveryLeaves: 50_000,
 }
 
 export interface TestClusterOptions {

@@ -21,6 +21,11 @@ function limitIn(codec: Codec<unknown>, place: string | number): number {
 it.each<[string, Codec<unknown>, number]>([
   ['a leaf record, an entry of a C2SP entry bundle', format.leafRecord, format.leafRecordBytesMax],
   ['a batch record, too', format.batchRecord, format.leafRecordBytesMax],
+  ["a batch record, in a snapshot's manifest", format.batchRecord, limitIn(format.snapshotManifest, 'batchRecord')],
+  ["a snapshot's manifest, in a frame", format.snapshotManifest, format.snapshotManifestBytesMax],
+  ["a signed bundle, in a snapshot's trail edge", format.signedCommandBundle, limitIn(format.snapshotLeaf, 'signed')],
+  ["a signed key event, in a snapshot's trail edge", format.signedKeyEvent, limitIn(format.snapshotLeaf, 'signed')],
+  ["a leaf of the trail edge, in a snapshot's stream", format.snapshotLeaf, format.snapshotValueBytesMax],
   ['a session opening, signed', format.sessionOpening, limitIn(format.signedSessionOpening, 0)],
   ['an applied answer, signed', format.applied, limitIn(format.signedApplied, 0)],
   ['a key envelope, as args of a head', format.keyEnvelope, limitIn(format.commandHead, 'args')],

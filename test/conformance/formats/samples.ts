@@ -7,6 +7,7 @@ import * as batch from '@cipherlog/format/batch-record'
 import * as cell from '@cipherlog/format/cell'
 import * as bundle from '@cipherlog/format/command-bundle'
 import * as state from '@cipherlog/format/state'
+import { snapshotLeaf, snapshotManifest } from '@cipherlog/format/snapshot'
 import { hardState } from '@cipherlog/format/hard-state'
 import { confState, memberAddress, membershipChange } from '@cipherlog/format/membership'
 import { entryName, entryRef, peerHeader, snapshotMeta } from '@cipherlog/format/peer-frame'
@@ -298,6 +299,28 @@ export const samples: readonly Sample[] = [
   sample(format.leafRecord, world.bundleLeaf, 'command-bundle'),
   sample(batch.batchRecord, world.bundleBatch, 'without-cells'),
   sample(batch.batchRecord, world.batchWithStateRoot, 'with-state-root'),
+
+  sample(snapshotManifest, {
+    version: 1,
+    cluster,
+    group: format.group0,
+    generation: 0,
+    index: world.bundleBatch.logIndex,
+    term: 7,
+    time: world.bundleBatch.logTime,
+    confState: format.sortedConfState(confStateValue),
+    treeSize: world.seenAfterBundle.treeSize,
+    rootHash: world.seenAfterBundle.rootHash,
+    batchRecord: encode(batch.batchRecord, world.bundleBatch),
+    pairs: 12_345,
+    bytes: format.snapshotChunkBytes + 23_456,
+    chunks: [derived('chunk 0', 32), derived('chunk 1', 32)],
+  }),
+  sample(snapshotLeaf, {
+    entry: encode(format.leafRecord, world.bundleLeaf),
+    signed: world.signedBundleBytes,
+    body: world.ciphertextBody,
+  }),
 
   sample(cell.sliceDigestInput, sliceInput(slice)),
   sample(cell.cellDigestInput, [

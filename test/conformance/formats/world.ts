@@ -103,6 +103,7 @@ export const genesisValue: Genesis = {
     slicesPerCellMax: 16,
     maxClockErrorMs: 500,
     batchIntervalMs: 80,
+    snapshotEveryLeaves: 50_000,
   },
   operators: { threshold: 2, keys: operators.map(({ publicKey }) => publicKey) },
   recovery: { keys: { threshold: 1, keys: recovery.map(({ publicKey }) => publicKey) }, delayMs: 604_800_000 },

@@ -34,6 +34,7 @@ export const defaultLimits: Limits = {
   slicesPerCellMax: 16,
   maxClockErrorMs: 500,
   batchIntervalMs: 80,
+  snapshotEveryLeaves: 50_000,
 }
 
 export interface GenesisOptions {

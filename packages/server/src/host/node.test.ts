@@ -49,6 +49,7 @@ describe('startNode()', () => {
         slicesPerCellMax: 16,
         maxClockErrorMs: 500,
         batchIntervalMs: 80,
+        snapshotEveryLeaves: 50_000,
       },
       operators: { threshold: 1, keys: [operator.publicKey] },
       cosigners: { members: keys.map(cosignerMemberOf), quorum: majorityOf(replicas) },

@@ -143,6 +143,7 @@ export class TestCluster {
         slicesPerCellMax: 2,
         maxClockErrorMs: 500,
         batchIntervalMs: 20,
+        snapshotEveryLeaves: 50_000,
       },
       operators: { threshold: 1, keys: [keyOf('olga')] },
       cosigners: cosignerSetOf(replicas),
