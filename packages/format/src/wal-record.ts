@@ -35,6 +35,12 @@ export const walRecordKinds = {
   truncate: 3,
   /** Opens a segment: everything up to entry `index`, of `term`, stands in earlier segments. */
   start: 4,
+  /** Drops the whole log, which continues after entry `index`, of `term`: a snapshot covers what was before. */
+  snapshot: 5,
+  /** In doubt: the log goes on after entry `index`, of `term`, whatever unreadable records before it said. */
+  resume: 6,
+  /** Ends a doubt: what unreadable records before it said has been learned again or never counted. */
+  settled: 7,
 } as const
 export type WalRecordKind = (typeof walRecordKinds)[keyof typeof walRecordKinds]
 
@@ -66,7 +72,7 @@ export interface WalRecordHeader {
   readonly term: number
   /** Log index: of the entry, of HardState's commit, of the first dropped or the last earlier entry. */
   readonly index: number
-  /** Log time of the entry in milliseconds, 0 in other records. */
+  /** Log time in milliseconds: of the entry, or of the entry that `term` is of; 0 in HardState records. */
   readonly time: number
   /** Fencing token, first half: the term of the leadership that writes. Never decreases within a group. */
   readonly fencingTerm: number

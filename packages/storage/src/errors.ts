@@ -52,6 +52,44 @@ export class WalPayloadDamagedError extends CipherlogError {
 }
 
 /**
+ * The batch comes from a leadership that has been deposed (`ERR_WAL_FENCED`): its fencing term is older than the
+ * newest that this log has taken. Nothing of it was written.
+ */
+export class WalFencedError extends CipherlogError {
+  override readonly name = 'WalFencedError'
+  constructor(fencingTerm: number, newest: number) {
+    super(
+      'ERR_WAL_FENCED',
+      `A write of term ${fencingTerm} came after one of term ${newest}; stop the process that still writes for the old term.`,
+      { details: { fencingTerm, newest } },
+    )
+  }
+}
+
+/** The log was opened read-only because of damage (`ERR_WAL_READ_ONLY`). */
+export class WalReadOnlyError extends CipherlogError {
+  override readonly name = 'WalReadOnlyError'
+  constructor() {
+    super(
+      'ERR_WAL_READ_ONLY',
+      'The log is damaged and was opened for reading only; repair the replica under the policy truncateToLastGood, or replace it.',
+    )
+  }
+}
+
+/** A payload offered for a hole is not the entry's (`ERR_WAL_REPAIR_MISMATCH`, `details.index`): ask another peer. */
+export class WalRepairMismatchError extends CipherlogError {
+  override readonly name = 'WalRepairMismatchError'
+  constructor(index: number, term: number) {
+    super(
+      'ERR_WAL_REPAIR_MISMATCH',
+      `The payload does not have the length and SHA-256 of entry ${index} of term ${term}; ask another peer.`,
+      { details: { index, term } },
+    )
+  }
+}
+
+/**
  * The trail's files do not reach the size the database names, or have a gap below it (`ERR_TRAIL_SHORT`): rebuild
  * the trail from a peer or by replay from the first leaf.
  */

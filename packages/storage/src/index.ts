@@ -4,12 +4,18 @@ export { createFileWal, createMemoryWal } from './wal/open-wal.ts'
 export {
   type Wal,
   type WalAppend,
+  type WalBase,
   type WalContents,
+  type WalDamage,
+  type WalDamagePolicy,
+  type WalDoubt,
   type WalEntry,
   type WalGroupContents,
   type WalIdentity,
   type WalOptions,
   type WalRepairs,
+  type WalRetention,
+  type WalSettlement,
 } from './wal/wal.ts'
 export { createLevelStateStore } from './state-store/level-state-store.ts'
 export { createMemoryStateStore, type StateMemory } from './state-store/memory-state-store.ts'
@@ -30,5 +36,8 @@ export {
   TrailDamagedError,
   TrailShortError,
   WalCorruptError,
+  WalFencedError,
   WalPayloadDamagedError,
+  WalReadOnlyError,
+  WalRepairMismatchError,
 } from './errors.ts'

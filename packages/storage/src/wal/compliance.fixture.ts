@@ -62,7 +62,15 @@ export function walCompliance(name: string, makePlace: () => Promise<WalPlace>):
 
     it('opens empty', async () => {
       const contents = await wal.open()
-      expect(contents.group(group)).toEqual({ hardState: undefined, baseIndex: 0, baseTerm: 0, refs: [] })
+      expect(contents.group(group)).toEqual({
+        hardState: undefined,
+        baseIndex: 0,
+        baseTerm: 0,
+        baseTime: 0,
+        refs: [],
+        holes: [],
+        doubt: undefined,
+      })
       expect(contents.repairs).toEqual({ bytesCut: 0, recordsMended: 0, refsMended: 0 })
     })
 
@@ -170,8 +178,9 @@ export function walCompliance(name: string, makePlace: () => Promise<WalPlace>):
       const wrong: WalAppend[] = [
         entries(2, 4, 4),
         entries(2, 2, 2),
-        entries(1, 3, 3),
-        { ...entries(3, 3, 3), fencingTerm: 1 },
+        { ...entries(1, 3, 3), fencingTerm: 2 },
+        { ...entries(3, 3, 3), fencingTerm: 2 },
+        { ...entries(2, 3, 3), hardState: { term: 3, votedFor: peer, commit: 0 } },
         { ...entries(2, 3, 3), truncateFrom: 4 },
         { ...entries(2, 3, 3), truncateFrom: 0 },
         { group, entries: [{ ...entry(3, 2), payload: utf8('2/4') }], fencingTerm: 2 },
@@ -181,6 +190,60 @@ export function walCompliance(name: string, makePlace: () => Promise<WalPlace>):
       await wal.append({ ...entries(2, 3, 3), hardState: { term: 2, votedFor: undefined, commit: 2 } })
       expect(await codeOf(wal.append({ ...entries(3, 2, 2), truncateFrom: 2 }))).toBe('ERR_INVARIANT')
       expect(listOf((await reopen()).group(group))).toEqual(['2/1', '2/2', '2/3'])
+    })
+
+    it('refuses a batch of an older leadership than the newest, up to the last of 32 bits', async () => {
+      await wal.open()
+      const last = 2 ** 32 - 1
+      await wal.append(entries(last - 1, 1, 1))
+      await wal.append({ ...entries(last, 2, 2), hardState: { term: last, votedFor: peer, commit: 1 } })
+      for (const old of [entries(last - 1, 3, 3), { group, entries: [], fencingTerm: last - 1 }]) {
+        await expect(wal.append(old)).rejects.toMatchObject({
+          code: 'ERR_WAL_FENCED',
+          details: { fencingTerm: last - 1, newest: last },
+        })
+      }
+      expect(await codeOf(wal.append({ group, entries: [], fencingTerm: last + 1 }))).toBe('RangeError')
+      expect(listOf((await reopen()).group(group))).toEqual([`${last - 1}/1`, `${last}/2`])
+      expect(await codeOf(wal.append(entries(last - 1, 3, 3)))).toBe('ERR_WAL_FENCED')
+      await wal.append(entries(last, 3, 3))
+    })
+
+    it("starts after a snapshot, with the same batch's HardState and entries, and only in its group", async () => {
+      const other = new Uint8Array(16).fill(1)
+      await reopen({ segmentBytes: 600 })
+      await wal.append({ ...entries(1, 1, 3), group: other })
+      await wal.append({ ...entries(2, 1, 9), hardState: { term: 2, votedFor: peer, commit: 4 } })
+      const hardState = { term: 5, votedFor: undefined, commit: 7 }
+      const snapshot = { index: 7, term: 4, time: 1234 }
+      expect(
+        await codeOf(wal.append({ group, snapshot: { ...snapshot, index: 3 }, entries: [], fencingTerm: 5 })),
+      ).toBe('ERR_INVARIANT')
+      await wal.append({ ...entries(5, 8, 9), hardState, snapshot })
+      const expected = { hardState, baseIndex: 7, baseTerm: 4, baseTime: 1234 }
+      expect(await codeOf(wal.read(group, 7, 7, 1))).toBe('RangeError')
+      for (const rolled of [false, true]) {
+        if (rolled) for (let index = 10; index < 30; index++) await wal.append(entries(5, index, index))
+        const contents = await reopen({ segmentBytes: 600 })
+        expect(contents.group(group)).toMatchObject(expected)
+        expect(listOf(contents.group(group)).slice(0, 2)).toEqual(['5/8', '5/9'])
+        expect(listOf(contents.group(other))).toEqual(['1/1', '1/2', '1/3'])
+      }
+      // The segments before the snapshot go once nobody needs them, and the base with its time stays known.
+      await wal.compactTo(other, 3)
+      const base = await wal.compactTo(group, 20)
+      expect(base).toBeGreaterThan(10)
+      expect((await reopen()).group(group)).toMatchObject({ baseIndex: base, baseTerm: 5, baseTime: 1000 + base })
+    })
+
+    it('compactionIndex() keeps what retention allows, and nothing above the index given', async () => {
+      await wal.open()
+      const list = [1, 2, 3, 4, 5].map((index) => entry(index, 1, new Uint8Array(100).fill(index)))
+      await wal.append({ group, entries: list, fencingTerm: 1 })
+      const at = (entriesMax: number, bytesMax: number, index = 5) =>
+        wal.compactionIndex(group, index, { entriesMax, bytesMax })
+      expect([at(2, 1e6), at(1e6, 200), at(1e6, 199), at(0, 0), at(9, 1e6)]).toEqual([3, 3, 4, 5, 0])
+      expect(at(0, 0, 4)).toBe(4)
     })
 
     it('takes an append of nothing, which resolves after those before it', async () => {

@@ -2,12 +2,21 @@
 import { hash } from 'node:crypto'
 import { emptyBytes, equalBytes, invariant } from '@cipherlog/core'
 import { encodeHardState } from '@cipherlog/format/hard-state'
-import { walPayloadBytesMax, type WalRecordHeader, walRecordKinds } from '@cipherlog/format/wal-record'
+import {
+  walPayloadBytesMax,
+  type WalRecordHeader,
+  type WalRecordKind,
+  walRecordKinds,
+} from '@cipherlog/format/wal-record'
 import type { HardState } from '@cipherlog/raft'
 import { type GroupLog, type Slot } from './group-log.ts'
-import { type WalAppend } from './wal.ts'
+import { WalFencedError } from '../errors.ts'
+import { type WalAppend, type WalBase } from './wal.ts'
 
 const u32Max = 0xffff_ffff
+
+/** Kinds of records without payload. */
+type PlainKind = Exclude<WalRecordKind, typeof walRecordKinds.entry | typeof walRecordKinds.hardState>
 
 /** A record whose place in the log is not fixed yet. */
 export interface Draft extends Pick<WalRecordHeader, 'kind' | 'entryKind' | 'term' | 'index' | 'time' | 'digest'> {
@@ -33,28 +42,34 @@ export function hardStateDraft(hardState: HardState): Draft {
   }
 }
 
-export function plainDraft(kind: 3 | 4, index: number, term: number): Draft {
-  return { kind, entryKind: 0, term, index, time: 0, digest: sha256(emptyBytes), payload: emptyBytes }
+const emptyDigest = sha256(emptyBytes)
+
+/** A record without payload. @param at - what its term and time are of. */
+export function plainDraft(kind: PlainKind, index: number, { term, time }: WalBase): Draft {
+  return { kind, entryKind: 0, term, index, time, digest: emptyDigest, payload: emptyBytes }
 }
 
 /** Refuses an append that does not continue the log, before anything changes. */
-export function checkAppend(log: GroupLog, { hardState, truncateFrom, entries, fencingTerm }: WalAppend): void {
+export function checkAppend(
+  log: GroupLog,
+  { hardState, snapshot, truncateFrom, entries, fencingTerm }: WalAppend,
+): void {
   const { baseIndex, lastIndex } = log
-  if (!Number.isSafeInteger(fencingTerm) || fencingTerm > u32Max) {
+  if (!Number.isSafeInteger(fencingTerm) || fencingTerm < 0 || fencingTerm > u32Max) {
     throw new RangeError(`the fencing term ${fencingTerm} does not fit 32 bits`)
   }
-  invariant(fencingTerm >= log.fencingTerm, 'A deposed leadership must not write', {
-    fencingTerm,
-    newest: log.fencingTerm,
-  })
+  if (fencingTerm < log.fencingTerm) throw new WalFencedError(fencingTerm, log.fencingTerm)
+  // What a reader concludes from a token after a lost record: no promise before it was of a later term.
+  invariant((hardState?.term ?? 0) <= fencingTerm, 'A HardState is written in its own term', { fencingTerm })
+  invariant(snapshot === undefined || truncateFrom === undefined, 'A snapshot already drops the whole log')
   invariant(
     truncateFrom === undefined || (truncateFrom > baseIndex && truncateFrom <= lastIndex + 1),
     'A truncation must start inside the log',
     { truncateFrom, baseIndex, lastIndex },
   )
-  let index = (truncateFrom ?? lastIndex + 1) - 1
-  invariant(index >= (log.hardState?.commit ?? 0), 'Committed entries must not be dropped', { truncateFrom })
-  let term = log.termOf(index)
+  let index = snapshot?.index ?? (truncateFrom ?? lastIndex + 1) - 1
+  invariant(index >= (log.hardState?.commit ?? 0), 'Committed entries must not be dropped', { index })
+  let term = snapshot?.term ?? log.termOf(index)
   for (const { ref, payload } of entries) {
     invariant(ref.index === index + 1, 'Entries must follow the log without a gap', { index: ref.index, after: index })
     invariant(ref.term >= term && ref.term > 0, 'Terms of entries must not decrease', { term: ref.term, after: term })
@@ -69,6 +84,7 @@ export function checkAppend(log: GroupLog, { hardState, truncateFrom, entries, f
     index = ref.index
     term = ref.term
   }
+  invariant(term <= fencingTerm, 'Entries are written in their term or a later one', { term, fencingTerm })
   invariant((hardState?.commit ?? 0) <= index, 'Committed entries must be in the log', { lastIndex: index })
 }
 

@@ -7,6 +7,7 @@
 import { InvariantViolation, invariant } from '@cipherlog/core'
 import type { EntryRef, HardState } from '@cipherlog/raft'
 import { type Segment } from './segment.ts'
+import { type WalBase } from './wal.ts'
 
 /** An entry and where its payload is: in memory, on disk, or both. */
 export interface Slot {
@@ -18,6 +19,8 @@ export interface Slot {
   offset: number
   /** Acknowledged: the cache may let go of the payload. */
   durable: boolean
+  /** The payload on disk is damaged or missing. */
+  damaged: boolean
 }
 
 export class GroupLog {
@@ -26,6 +29,8 @@ export class GroupLog {
   hardState: HardState | undefined
   baseIndex = 0
   baseTerm = 0
+  /** Log time of entry `baseIndex`. */
+  baseTime = 0
   #slots: Slot[] = []
   /** Term of the leadership that last appended. */
   fencingTerm = 0
@@ -56,6 +61,18 @@ export class GroupLog {
     return index === this.baseIndex ? this.baseTerm : this.slot(index).ref.term
   }
 
+  /** Where a log that went on after entry `index`, which is the base or later, would begin. */
+  baseAt(index: number): WalBase {
+    if (index === this.baseIndex) return { index, term: this.baseTerm, time: this.baseTime }
+    const { term, time } = this.slot(index).ref
+    return { index, term, time }
+  }
+
+  /** Entries whose payload is not here. */
+  get holes(): EntryRef[] {
+    return this.#slots.filter((slot) => slot.damaged).map((slot) => slot.ref)
+  }
+
   push(slot: Slot): void {
     const { index, term } = slot.ref
     const problem = this.#problemOf(index, term)
@@ -79,11 +96,12 @@ export class GroupLog {
     return this.#slots.splice(from - this.baseIndex - 1)
   }
 
-  /** The log begins after `index`, of `term`: what was before is not here any more. Only while it has no entries. */
-  startAfter(index: number, term: number): void {
-    invariant(this.#slots.length === 0, 'Only a log without entries can start elsewhere', { index })
-    this.baseIndex = index
-    this.baseTerm = term
+  /** Drops all entries; the log goes on after `base`. Returns the entries. */
+  startAfter(base: WalBase): Slot[] {
+    this.baseIndex = base.index
+    this.baseTerm = base.term
+    this.baseTime = base.time
+    return this.#slots.splice(0)
   }
 
   /** Forgets the leading entries whose payloads are in `segments`; returns them. */
@@ -98,6 +116,7 @@ export class GroupLog {
     if (last === undefined) return []
     this.baseIndex = last.ref.index
     this.baseTerm = last.ref.term
+    this.baseTime = last.ref.time
     return this.#slots.splice(0, count)
   }
 }

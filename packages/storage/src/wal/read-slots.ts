@@ -8,6 +8,9 @@ import { type WalEntry } from './wal.ts'
 
 /** @throws {@link WalPayloadDamagedError} */
 export async function readSlots(slots: readonly Slot[]): Promise<WalEntry[]> {
+  for (const { damaged, payload, ref, segment, offset } of slots) {
+    if (damaged && payload === undefined) throw new WalPayloadDamagedError(ref.index, segment!.name, offset)
+  }
   // Decided before the first await: a payload may leave the cache, but never before it is on disk.
   const runs: { slots: Slot[]; payloads: Uint8Array[] | undefined }[] = []
   for (const slot of slots) {
@@ -48,10 +51,12 @@ async function readRun(slots: readonly Slot[]): Promise<Uint8Array[]> {
   } catch (cause) {
     throw new WalPayloadDamagedError(first.ref.index, segment.name, first.offset, cause)
   }
-  return slots.map(({ ref, offset }) => {
+  return slots.map((slot) => {
+    const { ref, offset } = slot
     const at = offset - first.offset + walRecordHeaderBytes
     const payload = bytes.subarray(at, at + ref.bytes)
     if (payload.length !== ref.bytes || !equalBytes(hash('sha256', payload, 'buffer'), ref.digest)) {
+      slot.damaged = true
       throw new WalPayloadDamagedError(ref.index, segment.name, offset)
     }
     return payload

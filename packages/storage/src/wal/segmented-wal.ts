@@ -10,29 +10,51 @@
  *
  * After a failed write or sync nothing is ever retried: every append, pending or later, rejects.
  */
-import { CipherlogError, concatBytes, emptyBytes, invariant, InvariantViolation, toHex } from '@cipherlog/core'
+import { hash } from 'node:crypto'
+import { crc32 } from 'node:zlib'
+import {
+  CipherlogError,
+  concatBytes,
+  emptyBytes,
+  equalBytes,
+  invariant,
+  InvariantViolation,
+  toHex,
+  writeU32,
+} from '@cipherlog/core'
 import { decodeHardState } from '@cipherlog/format/hard-state'
 import {
+  walPayloadCrcBytes,
   walRecordBytes,
   type WalRecordHeader,
   walRecordHeaderBytes,
   walRecordKinds,
   writeWalRecord,
 } from '@cipherlog/format/wal-record'
-import type { HardState } from '@cipherlog/raft'
+import type { EntryRef, HardState } from '@cipherlog/raft'
 import { type Disk } from '../disk/disk.ts'
-import { StorageClosedError, StorageFailedError, WalCorruptError } from '../errors.ts'
+import { StorageClosedError, StorageFailedError, WalCorruptError, WalRepairMismatchError } from '../errors.ts'
 import { checkAppend, type Draft, hardStateDraft, plainDraft } from './drafts.ts'
 import { GroupLog, type Slot } from './group-log.ts'
 import { readSlots } from './read-slots.ts'
 import { scanSegment, type ScannedRecord, type ScannedSegment } from './scan.ts'
 import { createSegment, openSegmentFiles, parseSegmentName, Segment, segmentNames } from './segment.ts'
-import { type Wal, type WalAppend, type WalContents, type WalEntry, type WalOptions } from './wal.ts'
+import {
+  type Wal,
+  type WalAppend,
+  type WalBase,
+  type WalContents,
+  type WalEntry,
+  type WalOptions,
+  type WalRetention,
+  type WalSettlement,
+} from './wal.ts'
 
 const segmentBytesDefault = 64 * 1024 * 1024
 
 const cacheBytesMaxDefault = 64 * 1024 * 1024
 const flushBytesMaxDefault = 16 * 1024 * 1024
+const u32Max = 0xffff_ffff
 
 interface Batch {
   readonly group: Group
@@ -56,7 +78,7 @@ interface Flush {
 interface Group {
   readonly hex: string
   readonly log: GroupLog
-  written: { index: number; term: number; hardState: HardState | undefined }
+  written: WalBase & { hardState: HardState | undefined }
   /** Fencing token of its last record, and the flush that record went out with. */
   token: { term: number; flush: number; flushNumber: number }
   /** The caller needs nothing up to here. */
@@ -91,6 +113,8 @@ class SegmentedWal implements Wal {
   #writer: Promise<void> | undefined
   #confirmer: Promise<void> | undefined
   readonly #reads = new Set<Promise<unknown>>()
+  /** Writes into records that are there already. */
+  readonly #inPlace = new Set<Promise<void>>()
   /** Slots with a payload in memory, oldest first. */
   readonly #cache = new Set<Slot>()
   #cacheBytes = 0
@@ -137,10 +161,13 @@ class SegmentedWal implements Wal {
     const groups = this.#groups
     return {
       repairs,
+      damage: [],
+      readOnly: false,
+      groups: [...groups.values()].map(({ log }) => log.id.slice()),
       group(id) {
         const log = groups.get(toHex(id))?.log ?? new GroupLog(id)
-        const { hardState, baseIndex, baseTerm, refs } = log
-        return { hardState, baseIndex, baseTerm, refs }
+        const { hardState, baseIndex, baseTerm, baseTime, refs, holes } = log
+        return { hardState, baseIndex, baseTerm, baseTime, refs, holes, doubt: undefined }
       },
     }
   }
@@ -221,6 +248,7 @@ class SegmentedWal implements Wal {
             segment,
             offset,
             durable: true,
+            damaged: false,
           })
           segment.noteEntry(group.hex, index)
           break
@@ -231,25 +259,29 @@ class SegmentedWal implements Wal {
         case walRecordKinds.truncate:
           if (index <= log.baseIndex) {
             // What it cuts into stood in a segment that was compacted since.
-            log.truncate(log.baseIndex + 1)
-            log.startAfter(index - 1, term)
+            log.startAfter({ index: index - 1, term, time: header.time })
           } else {
             log.truncate(index)
           }
           break
         case walRecordKinds.start:
-          if (!known) log.startAfter(index, term)
+          if (!known) log.startAfter({ index, term, time: header.time })
           else if (index !== log.lastIndex || term !== log.termOf(index)) {
             throw corrupt(`the segment continues a log that ends at entry ${index}, not ${log.lastIndex}`)
           }
+          break
+        case walRecordKinds.snapshot:
+          log.startAfter({ index, term, time: header.time })
+          break
+        case walRecordKinds.resume:
+        case walRecordKinds.settled:
           break
       }
     } catch (error) {
       if (error instanceof InvariantViolation) throw corrupt(error.message, error)
       throw error
     }
-    const { lastIndex, hardState } = log
-    group.written = { index: lastIndex, term: log.termOf(lastIndex), hardState }
+    group.written = { ...log.baseAt(log.lastIndex), hardState: log.hardState }
   }
 
   // Appending
@@ -277,13 +309,17 @@ class SegmentedWal implements Wal {
       log.hardState = append.hardState
       drafts.push(hardStateDraft(append.hardState))
     }
+    if (append.snapshot !== undefined) {
+      for (const slot of log.startAfter(append.snapshot)) this.#uncache(slot)
+      drafts.unshift(plainDraft(walRecordKinds.snapshot, append.snapshot.index, append.snapshot))
+    }
     if (append.truncateFrom !== undefined) {
       const from = append.truncateFrom
       for (const slot of log.truncate(from)) this.#uncache(slot)
-      drafts.push(plainDraft(walRecordKinds.truncate, from, log.termOf(from - 1)))
+      drafts.push(plainDraft(walRecordKinds.truncate, from, log.baseAt(from - 1)))
     }
     for (const { ref, payload } of append.entries) {
-      const slot: Slot = { ref, payload, segment: undefined, offset: 0, durable: false }
+      const slot: Slot = { ref, payload, segment: undefined, offset: 0, durable: false, damaged: false }
       log.push(slot)
       this.#cache.add(slot)
       this.#cacheBytes += payload.length
@@ -378,8 +414,8 @@ class SegmentedWal implements Wal {
     return [...this.#groups.values()]
       .filter((group) => group.token.flush > 0)
       .map((group) => {
-        const { index, term, hardState } = group.written
-        const drafts = [plainDraft(walRecordKinds.start, index, term)]
+        const { hardState, ...at } = group.written
+        const drafts = [plainDraft(walRecordKinds.start, at.index, at)]
         if (hardState !== undefined) drafts.push(hardStateDraft(hardState))
         return { group, drafts, fencingTerm: group.token.term }
       })
@@ -390,7 +426,8 @@ class SegmentedWal implements Wal {
     if (records > 0 && (term > token.term || token.flush === 0)) {
       group.token = { term, flush: 1, flushNumber: this.#flushNumber }
     } else if (records > 0 && token.flushNumber !== this.#flushNumber) {
-      group.token = { term, flush: token.flush + 1, flushNumber: this.#flushNumber }
+      // The count stands still at its end: a token must never decrease, and within a term the sequence number orders.
+      group.token = { term, flush: Math.min(token.flush + 1, u32Max), flushNumber: this.#flushNumber }
     }
     return group.token
   }
@@ -455,7 +492,52 @@ class SegmentedWal implements Wal {
     }
   }
 
+  // Damage
+
+  holes(groupId: Uint8Array): readonly EntryRef[] {
+    return this.#group(groupId).log.holes
+  }
+
+  async repair(groupId: Uint8Array, index: number, payload: Uint8Array): Promise<void> {
+    this.#checkUsable()
+    const slot = this.#group(groupId).log.slot(index)
+    const { ref, segment, offset } = slot
+    if (payload.length !== ref.bytes || !equalBytes(hash('sha256', payload, 'buffer'), ref.digest)) {
+      throw new WalRepairMismatchError(index, ref.term)
+    }
+    if (!slot.damaged) return
+    const bytes = new Uint8Array(payload.length + walPayloadCrcBytes)
+    bytes.set(payload)
+    writeU32(bytes, payload.length, crc32(payload))
+    // In place: until the write is whole, the header still says what belongs here.
+    const writing = segment!.wal.write(bytes, offset + walRecordHeaderBytes)
+    this.#inPlace.add(writing)
+    try {
+      await writing
+      slot.damaged = false
+    } catch (error) {
+      this.#fail(error)
+      throw this.#failure!
+    } finally {
+      this.#inPlace.delete(writing)
+    }
+  }
+
+  async settle(groupId: Uint8Array, _settlement: WalSettlement): Promise<void> {
+    throw new InvariantViolation('Only a doubt can be settled', { group: toHex(groupId) })
+  }
+
   // Compaction, closing
+
+  compactionIndex(groupId: Uint8Array, index: number, { entriesMax, bytesMax }: WalRetention): number {
+    const { log } = this.#group(groupId)
+    let keep = log.lastIndex
+    for (let bytes = 0; keep > log.baseIndex && log.lastIndex - keep < entriesMax; keep--) {
+      bytes += log.slot(keep).ref.bytes
+      if (bytes > bytesMax) break
+    }
+    return Math.min(index, keep)
+  }
 
   async compactTo(groupId: Uint8Array, index: number): Promise<number> {
     this.#checkUsable()
@@ -467,8 +549,8 @@ class SegmentedWal implements Wal {
     const dropped = this.#segments.splice(0, count)
     const gone = new Set(dropped)
     for (const { log } of this.#groups.values()) for (const slot of log.compact(gone)) this.#uncache(slot)
-    // Reads that began before still use the files.
-    await Promise.allSettled(this.#reads)
+    // What began before still uses the files.
+    await Promise.allSettled([...this.#reads, ...this.#inPlace])
     try {
       for (const segment of dropped) {
         await segment.close()
@@ -494,7 +576,7 @@ class SegmentedWal implements Wal {
     this.#state = 'closed'
     await this.#writer
     await this.#confirmer
-    await Promise.allSettled(this.#reads)
+    await Promise.allSettled([...this.#reads, ...this.#inPlace])
     for (const segment of this.#segments) await segment.close()
   }
 
@@ -511,7 +593,7 @@ class SegmentedWal implements Wal {
       group = {
         hex,
         log: new GroupLog(id),
-        written: { index: 0, term: 0, hardState: undefined },
+        written: { index: 0, term: 0, time: 0, hardState: undefined },
         token: { term: 0, flush: 0, flushNumber: 0 },
         compactedTo: 0,
       }
@@ -534,11 +616,10 @@ class SegmentedWal implements Wal {
   }
 }
 
-function noteWritten({ written }: Group, { kind, index, term, hardState }: Draft): void {
+function noteWritten(group: Group, { kind, index, term, time, hardState }: Draft): void {
   if (hardState !== undefined) {
-    written.hardState = hardState
+    group.written = { ...group.written, hardState }
   } else {
-    written.index = kind === walRecordKinds.truncate ? index - 1 : index
-    written.term = term
+    group.written = { ...group.written, index: kind === walRecordKinds.truncate ? index - 1 : index, term, time }
   }
 }
