@@ -1,5 +1,6 @@
 // Pre-vote, check-quorum and votes refused while a leader is alive: etcd's additions, each with its switch.
 import { describe, expect, it } from 'vitest'
+import { confStateOf } from './membership.ts'
 import { a, b, c, d, defaults, e, TestNode } from './raft.fixture.ts'
 import { Raft } from './raft.ts'
 
@@ -161,9 +162,6 @@ describe('what the shell hears', () => {
 
   it.each([
     { id: 'node-1' },
-    { voters: [] },
-    { voters: [a, a] },
-    { voters: [a, 'B'.repeat(32)] },
     { electionTicks: 1 },
     { heartbeatTicks: 0 },
     { maxInflightMessages: 0 },
@@ -174,7 +172,11 @@ describe('what the shell hears', () => {
     { diskStallTicks: -1 },
     { initialTimeMs: 0.5 },
   ])('a configuration with %j is refused', (broken) => {
-    const empty = { hardState: { term: 0, votedFor: undefined, commit: 0 }, refs: [] }
+    const empty = {
+      hardState: { term: 0, votedFor: undefined, commit: 0 },
+      refs: [],
+      confState: confStateOf([a, b, c]),
+    }
     expect(() => new Raft(defaults, empty)).not.toThrow()
     expect(() => new Raft({ ...defaults, ...broken }, empty)).toThrow(RangeError)
   })

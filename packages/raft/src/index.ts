@@ -1,20 +1,38 @@
 /** The Raft core: `step(input)` returns effects. See README.md for how to drive it. */
 export { Raft } from './raft.ts'
 export {
+  type DropReason,
   type Effect,
   emptyDigestHex,
   type EntryRef,
   type HardState,
   type Input,
+  type LogBase,
+  membershipKind,
   noOpKind,
-  type PeerId,
   type PeerStatus,
   type PersistedState,
   type ProgressState,
   type RaftConfig,
   type RaftStatus,
   type Role,
+  type TransferFailure,
 } from './types.ts'
+export {
+  type ConfChange,
+  type ConfChangeSingle,
+  type ConfState,
+  confStateOf,
+  emptyConfState,
+  isConfChange,
+  isConfState,
+  isPeerId,
+  isSnapshotMeta,
+  leaveJoint,
+  membersMax,
+  type PeerId,
+  type SnapshotMeta,
+} from './membership.ts'
 export type {
   AppendMessage,
   AppendRespMessage,
@@ -23,9 +41,17 @@ export type {
   Message,
   PreVoteMessage,
   PreVoteRespMessage,
+  ProposedEntry,
+  ProposeMessage,
+  QuiesceMessage,
+  ReadIndexMessage,
+  ReadIndexRespMessage,
+  SnapshotMessage,
+  TimeoutNowMessage,
   VoteMessage,
   VoteRespMessage,
 } from './messages.ts'
-export { checkMessage } from './messages.ts'
+export { checkMessage, isKnownMessage, proposedEntriesMax } from './messages.ts'
+export { termMax } from './numbers.ts'
 export { RaftMessageError, RaftStateError } from './errors.ts'
 export { type ReadonlyRaftLog, RaftLog } from './log.ts'

@@ -6,7 +6,7 @@
  * allowed error from what some correct clock shows. Until a quorum has answered in this term the last stamp repeats.
  */
 import { majority } from './quorum.ts'
-import { type PeerId } from './types.ts'
+import { type PeerId } from './membership.ts'
 
 /** The middle of `values`, the lower of two: `values` is not empty. */
 export function lowerMedian(values: readonly number[]): number {

@@ -1,17 +1,23 @@
 /**
  * The messages between replicas and the check every one passes before it touches any state.
  *
- * Plain objects, told apart by `type`. `append` carries refs; the host attaches the payload bytes when it sends, and
- * checks them against `bytes` and `digest` when it receives, before it steps the message. A message from a term older
- * than the receiver's never changes the receiver (Raft §3.3).
+ * Plain objects, told apart by `type`. `append` and `propose` carry no payloads; the host attaches the bytes when it
+ * sends, and checks them against `bytes` and `digest` when it receives, before it steps the message. A message from a
+ * term older than the receiver's never changes the receiver (Raft §3.3). A kind that the receiver does not know is
+ * ignored, so that newer software can say more.
  */
 import { RaftMessageError } from './errors.ts'
-import { type EntryRef, type PeerId } from './types.ts'
+import { type ConfChange, isConfChange, isSnapshotMeta, type PeerId, type SnapshotMeta } from './membership.ts'
+import { isCount, isTerm, isU16, isU32 } from './numbers.ts'
+import { type EntryRef, membershipKind } from './types.ts'
 
 interface Envelope {
   readonly from: PeerId
   readonly to: PeerId
-  /** The sender's term; in `preVote` and a granted `preVoteResp` the term it would campaign in. */
+  /**
+   * The sender's term, from 1, below 2^32; in `preVote` and a granted `preVoteResp` the term it would campaign in. In
+   * `propose` and `readIndex` it says nothing: those are the clients' words, not the sender's.
+   */
   readonly term: number
 }
 
@@ -20,6 +26,8 @@ export interface PreVoteMessage extends Envelope {
   readonly type: 'preVote'
   readonly lastLogIndex: number
   readonly lastLogTerm: number
+  /** The candidate's {@link RaftConfig.priority}; absent: 0. */
+  readonly priority?: number
 }
 
 export interface PreVoteRespMessage extends Envelope {
@@ -27,11 +35,15 @@ export interface PreVoteRespMessage extends Envelope {
   readonly granted: boolean
 }
 
-/** RequestVote (Raft §3.4). Leaves once the candidate's vote for itself is durable. */
+/** RequestVote (Raft §3.4). */
 export interface VoteMessage extends Envelope {
   readonly type: 'vote'
   readonly lastLogIndex: number
   readonly lastLogTerm: number
+  /** The candidate's {@link RaftConfig.priority}; absent: 0. */
+  readonly priority?: number
+  /** The leader itself asked for this campaign, so nobody refuses for its sake (Raft §4.2.3); absent: false. */
+  readonly transfer?: boolean
 }
 
 /** A granted vote leaves once it is durable. */
@@ -57,6 +69,7 @@ export interface AppendRespMessage extends Envelope {
   readonly index: number
   /** Refused: the follower's last index whose term is not above `prevLogTerm`, and its term; else 0. */
   readonly hintIndex: number
+  /** 0 also if the follower does not know the term there. */
   readonly hintTerm: number
 }
 
@@ -76,6 +89,53 @@ export interface HeartbeatRespMessage extends Envelope {
   readonly clockMs: number
 }
 
+/** InstallSnapshot (Raft §5): an offer; the receiver steps it once its host has fetched and checked the whole. */
+export interface SnapshotMessage extends Envelope {
+  readonly type: 'snapshot'
+  readonly meta: SnapshotMeta
+}
+
+/** "Campaign now": the leader hands over (Raft §3.10). */
+export interface TimeoutNowMessage extends Envelope {
+  readonly type: 'timeoutNow'
+}
+
+/** A follower asks its leader for an index that a linearizable read must wait for (Raft §6.4). */
+export interface ReadIndexMessage extends Envelope {
+  readonly type: 'readIndex'
+  /** Chosen by the asker, never twice. */
+  readonly context: number
+}
+
+export interface ReadIndexRespMessage extends Envelope {
+  readonly type: 'readIndexResp'
+  readonly context: number
+  readonly index: number
+}
+
+/** A proposal before it has a place in the log. */
+export interface ProposedEntry {
+  readonly kind: number
+  readonly bytes: number
+  readonly digest: Uint8Array
+  /** As in {@link EntryRef}. */
+  readonly change?: ConfChange
+}
+
+/** A follower sends proposals on to its leader; nobody answers. */
+export interface ProposeMessage extends Envelope {
+  readonly type: 'propose'
+  /** At least one, at most {@link proposedEntriesMax}. */
+  readonly entries: readonly ProposedEntry[]
+}
+
+/** Nothing has happened for a while: no heartbeats follow until something does. */
+export interface QuiesceMessage extends Envelope {
+  readonly type: 'quiesce'
+  /** Last index of the leader's log, all of it committed: a follower elsewhere does not go to sleep. */
+  readonly index: number
+}
+
 export type Message =
   | PreVoteMessage
   | PreVoteRespMessage
@@ -85,19 +145,40 @@ export type Message =
   | AppendRespMessage
   | HeartbeatMessage
   | HeartbeatRespMessage
+  | SnapshotMessage
+  | TimeoutNowMessage
+  | ReadIndexMessage
+  | ReadIndexRespMessage
+  | ProposeMessage
+  | QuiesceMessage
 
-const isCount = (value: number): boolean => Number.isSafeInteger(value) && value >= 0
-const isU32 = (value: number): boolean => isCount(value) && value <= 0xffff_ffff
-const isU16 = (value: number): boolean => isCount(value) && value <= 0xffff
+/** Proposals in one message. */
+export const proposedEntriesMax = 65_536
 
-/** True if kind, length and digest are within what {@link EntryRef} states. */
-export function isPayload(kind: number, bytes: number, digest: Uint8Array): boolean {
-  return isU16(kind) && isU32(bytes) && digest.length === 32
+const knownTypes: ReadonlySet<string> = new Set<Message['type']>([
+  ...(['preVote', 'preVoteResp', 'vote', 'voteResp', 'append', 'appendResp', 'heartbeat', 'heartbeatResp'] as const),
+  ...(['snapshot', 'timeoutNow', 'readIndex', 'readIndexResp', 'propose', 'quiesce'] as const),
+])
+
+/** False for a kind of message that this software does not know: ignore it, and count it. */
+export function isKnownMessage(message: { readonly type: string }): boolean {
+  return knownTypes.has(message.type)
+}
+
+/** True if kind, length, digest and change are within what {@link EntryRef} states. */
+export function isPayload({ kind, bytes, digest, change }: ProposedEntry): boolean {
+  return (
+    isU16(kind) &&
+    isU32(bytes) &&
+    digest.length === 32 &&
+    (kind === membershipKind ? change !== undefined && isConfChange(change) : change === undefined)
+  )
 }
 
 /** True if every field of `ref` is within what {@link EntryRef} states. */
-export function isEntryRef({ term, index, kind, time, bytes, digest }: EntryRef): boolean {
-  return isCount(term) && term >= 1 && isCount(index) && index >= 1 && isCount(time) && isPayload(kind, bytes, digest)
+export function isEntryRef(ref: EntryRef): boolean {
+  const { term, index, time } = ref
+  return isTerm(term) && term >= 1 && isCount(index) && index >= 1 && isCount(time) && isPayload(ref)
 }
 
 /**
@@ -108,21 +189,20 @@ export function checkMessage(message: Message): void {
   const require = (condition: boolean, what: string): void => {
     if (!condition) throw new RaftMessageError(message, what)
   }
-  require(isCount(message.term) && message.term >= 1, 'has no valid term')
+  require(isTerm(message.term) && message.term >= 1, 'has no valid term')
   switch (message.type) {
     case 'preVote':
     case 'vote':
-      require(isCount(message.lastLogIndex) && isCount(message.lastLogTerm), 'has no valid last log position')
+      require(isCount(message.lastLogIndex) && isTerm(message.lastLogTerm), 'has no valid last log position')
+      require(message.priority === undefined || Number.isSafeInteger(message.priority), 'has no valid priority')
       return
     case 'append':
-      require(isCount(message.prevLogIndex) && isCount(message.prevLogTerm), 'has no valid previous log position')
+      require(isCount(message.prevLogIndex) && isTerm(message.prevLogTerm), 'has no valid previous log position')
       require(isCount(message.leaderCommit), 'has no valid commit index')
       checkEntries(message, require)
       return
     case 'appendResp':
-      require(isCount(message.index) &&
-        isCount(message.hintIndex) &&
-        isCount(message.hintTerm), 'has no valid log position')
+      require(isCount(message.index) && isCount(message.hintIndex) && isTerm(message.hintTerm), 'has no valid position')
       return
     case 'heartbeat':
       require(isCount(message.leaderCommit) && isCount(message.readContext), 'has no valid commit index or context')
@@ -130,8 +210,26 @@ export function checkMessage(message: Message): void {
     case 'heartbeatResp':
       require(isCount(message.readContext) && isCount(message.clockMs), 'has no valid context or clock')
       return
+    case 'snapshot':
+      require(isSnapshotMeta(message.meta) && message.meta.term <= message.term, 'describes no valid snapshot')
+      return
+    case 'readIndex':
+      require(isCount(message.context), 'has no valid context')
+      return
+    case 'readIndexResp':
+      require(isCount(message.context) && isCount(message.index), 'has no valid context or index')
+      return
+    case 'propose':
+      require(message.entries.length >= 1 &&
+        message.entries.length <= proposedEntriesMax &&
+        message.entries.every(isPayload), 'has a malformed proposal')
+      return
+    case 'quiesce':
+      require(isCount(message.index), 'has no valid index')
+      return
     case 'preVoteResp':
     case 'voteResp':
+    case 'timeoutNow':
       return
   }
 }

@@ -117,6 +117,9 @@ export class Progress {
       state: this.#state,
       recentActive: this.recentActive,
       inflight: this.#inflights.count,
+      paused: this.paused,
+      pendingSnapshot: 0,
+      isLearner: false,
     }
   }
 

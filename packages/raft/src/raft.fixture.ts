@@ -1,8 +1,9 @@
 /** For tests: one core driven by hand, whose disk finishes writes only when told to. */
 import { invariant } from '@cipherlog/core'
+import { confStateOf, type PeerId } from './membership.ts'
 import { type Message } from './messages.ts'
 import { Raft } from './raft.ts'
-import { type Effect, type EntryRef, type HardState, type Input, type PeerId, type RaftConfig } from './types.ts'
+import { type Effect, type EntryRef, type HardState, type Input, type RaftConfig } from './types.ts'
 
 export const [a, b, c, d, e] = [1, 2, 3, 4, 5].map((n) => String(n).repeat(32)) as [
   PeerId,
@@ -16,7 +17,6 @@ export const initialTimeMs = 1000
 
 export const defaults: RaftConfig = {
   id: a,
-  voters: [a, b, c],
   electionTicks: 10,
   heartbeatTicks: 1,
   preVote: false,
@@ -45,7 +45,8 @@ export type MessageOf<T extends Message['type']> = Extract<Message, { type: T }>
 export type EffectOf<T extends Effect['type']> = Extract<Effect, { type: T }>
 
 interface Start {
-  readonly config?: Partial<RaftConfig>
+  /** Voters: a, b and c. */
+  readonly config?: Partial<RaftConfig> & { readonly voters?: readonly PeerId[] }
   readonly term?: number
   readonly votedFor?: PeerId
   readonly commit?: number
@@ -63,9 +64,19 @@ export class TestNode {
   clockMs = initialTimeMs
   #taken = 0
 
-  constructor({ config, term, votedFor, commit = 0, applied = 0, log = [] }: Start = {}) {
+  constructor({
+    config: { voters = [a, b, c], ...config } = {},
+    term,
+    votedFor,
+    commit = 0,
+    applied = 0,
+    log = [],
+  }: Start = {}) {
     const hardState: HardState = { term: term ?? log.at(-1) ?? 0, votedFor, commit }
-    this.raft = new Raft({ ...defaults, ...config }, { hardState, refs: refsOf(log), applied })
+    this.raft = new Raft(
+      { ...defaults, ...config },
+      { hardState, refs: refsOf(log), applied, confState: confStateOf(voters) },
+    )
   }
 
   get status() {

@@ -3,8 +3,8 @@
  * its own; the same inputs give the same effects. Payloads never come here.
  *
  * The protocol is etcd's (Raft dissertation, Ongaro 2014, "Raft §" below) with storage always asynchronous:
- * - What a step writes leaves as at most one `append` effect. A message that vouches for something written (a vote, a
- *   vote request, an accepted append) is held until the shell says that this write is durable.
+ * - What a step writes leaves as at most one `append` effect. A message that vouches for something written (a vote, an
+ *   accepted append) is held until the shell says that this write is durable.
  * - A leader sends entries to others while its own disk still works (Raft §10.2.1), and counts itself towards a quorum
  *   up to its own durable index, no further.
  *
@@ -15,6 +15,7 @@ import { fromHex, invariant } from '@cipherlog/core'
 import { RaftStateError } from './errors.ts'
 import { PeerClocks } from './log-time.ts'
 import { type ReadonlyRaftLog, RaftLog } from './log.ts'
+import { type ConfState, isConfState, isPeerId, type PeerId } from './membership.ts'
 import {
   type AppendMessage,
   type AppendRespMessage,
@@ -22,6 +23,7 @@ import {
   type HeartbeatMessage,
   type HeartbeatRespMessage,
   isEntryRef,
+  isKnownMessage,
   isPayload,
   type Message,
   type PreVoteMessage,
@@ -29,6 +31,7 @@ import {
   type VoteMessage,
   type VoteRespMessage,
 } from './messages.ts'
+import { isTerm } from './numbers.ts'
 import { PendingWrites } from './pending-writes.ts'
 import { Progress } from './progress.ts'
 import { committedIndex, isQuorum, voteResult } from './quorum.ts'
@@ -40,7 +43,6 @@ import {
   type HardState,
   type Input,
   noOpKind,
-  type PeerId,
   type PersistedState,
   type RaftConfig,
   type RaftStatus,
@@ -52,6 +54,7 @@ const refBytes = 64
 
 export class Raft {
   readonly #config: RaftConfig
+  readonly #confState: ConfState
   /** Sorted, so that every replica and every replay iterates in the same order. */
   readonly #voters: readonly PeerId[]
   readonly #log: RaftLog
@@ -101,7 +104,8 @@ export class Raft {
   constructor(config: RaftConfig, persisted: PersistedState) {
     checkConfig(config)
     this.#config = config
-    this.#voters = config.voters.toSorted()
+    this.#confState = persisted.confState
+    this.#voters = persisted.confState.voters
     this.#log = loadLog(config.initialTimeMs, persisted)
     this.#writes = new PendingWrites(this.#log.lastIndex)
     this.#term = persisted.hardState.term
@@ -132,9 +136,15 @@ export class Raft {
       votedFor: this.#votedFor,
       commit: this.#commit,
       applied: this.#applied,
+      firstIndex: 1,
       lastIndex: this.#log.lastIndex,
       lastTime: this.#log.lastTime,
       durableIndex: this.#writes.durableIndex,
+      snapshotIndex: 0,
+      confState: this.#confState,
+      isLearner: false,
+      leadTransferee: undefined,
+      quiesced: false,
       peers,
     }
   }
@@ -154,6 +164,7 @@ export class Raft {
       case 'message':
         // A message for another incarnation is for another disk; what it says would be about promises we never made.
         if (input.message.to !== this.#config.id || input.message.from === this.#config.id) return []
+        if (!isKnownMessage(input.message)) return []
         checkMessage(input.message)
         this.#setClock(input.clockMs)
         this.#receive(input.message)
@@ -180,6 +191,19 @@ export class Raft {
       case 'unreachable':
         if (this.#peers.get(input.peer)?.state === 'replicate') this.#peers.get(input.peer)!.becomeProbe()
         break
+      case 'stepDown':
+        if (this.#role === 'leader') this.#becomeFollower(this.#term, undefined)
+        break
+      case 'forgetLeader':
+        if (this.#role !== 'leader') this.#leaderId = undefined
+        break
+      case 'proposeConf':
+      case 'applyConfChange':
+      case 'transferLeadership':
+      case 'compact':
+      case 'snapshotAvailable':
+      case 'snapshotStatus':
+        throw new RangeError(`${input.type} is announced and does not work yet`)
     }
     return this.#finishStep()
   }
@@ -281,9 +305,9 @@ export class Raft {
     this.#reset(this.#term + 1)
     this.#role = 'candidate'
     this.#votedFor = this.#config.id
-    // The own vote counts like any other once it is durable, and nobody is asked before.
+    // The own vote counts like any other once it is durable. Asking vouches for nothing, so it need not wait (etcd).
     this.#hold({ type: 'voteResp', from: this.#config.id, to: this.#config.id, term: this.#term, granted: true })
-    for (const to of this.#others()) this.#hold(this.#voteRequest('vote', to, this.#term))
+    for (const to of this.#others()) this.#send(this.#voteRequest('vote', to, this.#term))
   }
 
   #voteRequest(type: 'preVote' | 'vote', to: PeerId, term: number): PreVoteMessage | VoteMessage {
@@ -345,6 +369,14 @@ export class Raft {
         return this.#handleHeartbeat(message)
       case 'heartbeatResp':
         return this.#handleHeartbeatResponse(message)
+      case 'snapshot':
+      case 'timeoutNow':
+      case 'readIndex':
+      case 'readIndexResp':
+      case 'propose':
+      case 'quiesce':
+        // Announced kinds, which no replica sends yet.
+        return
     }
   }
 
@@ -539,20 +571,20 @@ export class Raft {
   }
 
   #propose(input: Extract<Input, { type: 'propose' }>): void {
-    const { proposalId, kind, bytes } = input
+    const { proposalId, kind, bytes, digest } = input
     if (this.#role !== 'leader') {
       const leader = this.#leaderId === undefined ? {} : { leaderId: this.#leaderId }
       this.#effects.push({ type: 'dropped', proposalId, reason: 'not-leader', ...leader })
       return
     }
-    if (!isPayload(kind, bytes, input.digest)) {
+    if (!isPayload({ kind, bytes, digest })) {
       throw new RangeError('A proposal needs a u16 kind, a u32 length and a digest of 32 bytes')
     }
     if (this.#uncommittedBytes > 0 && this.#uncommittedBytes + bytes > this.#config.maxUncommittedBytes) {
       this.#effects.push({ type: 'dropped', proposalId, reason: 'uncommitted-limit', leaderId: this.#config.id })
       return
     }
-    this.#appendOwn(kind, bytes, input.digest.slice(), proposalId)
+    this.#appendOwn(kind, bytes, digest.slice(), proposalId)
     this.#broadcastAppend()
   }
 
@@ -740,11 +772,7 @@ function checkConfig(config: RaftConfig): void {
   const check = (condition: boolean, what: string): void => {
     if (!condition) throw new RangeError(`RaftConfig: ${what}`)
   }
-  for (const id of [config.id, ...config.voters]) {
-    check(/^[0-9a-f]{32}$/.test(id), 'a peer id is 32 lowercase hex digits')
-  }
-  check(config.voters.length > 0, 'there are no voters')
-  check(new Set(config.voters).size === config.voters.length, 'a voter is listed twice')
+  check(isPeerId(config.id), 'a peer id is 32 lowercase hex digits')
   const { heartbeatTicks, electionTicks, diskStallTicks, maxClockErrorMs, initialTimeMs } = config
   for (const count of [heartbeatTicks, electionTicks, config.maxInflightMessages]) {
     check(Number.isSafeInteger(count) && count >= 1, 'ticks and message limits are whole numbers from 1')
@@ -758,7 +786,8 @@ function checkConfig(config: RaftConfig): void {
   check(electionTicks > heartbeatTicks, 'electionTicks must exceed heartbeatTicks')
 }
 
-function loadLog(initialTimeMs: number, { hardState, refs, applied = 0 }: PersistedState): RaftLog {
+function loadLog(initialTimeMs: number, { hardState, refs, applied = 0, confState }: PersistedState): RaftLog {
+  if (!isConfState(confState)) throw new RaftStateError('has an impossible configuration', {})
   const log = new RaftLog(initialTimeMs)
   for (const ref of refs) {
     if (!isEntryRef(ref) || ref.index !== log.lastIndex + 1 || ref.term < log.lastTerm) {
@@ -767,6 +796,7 @@ function loadLog(initialTimeMs: number, { hardState, refs, applied = 0 }: Persis
     log.append(ref)
   }
   const { term, votedFor, commit } = hardState
+  if (!isTerm(term)) throw new RaftStateError('has an impossible term', { term })
   for (const value of [term, commit, applied]) {
     if (!Number.isSafeInteger(value) || value < 0) throw new RaftStateError('has an impossible counter', { value })
   }

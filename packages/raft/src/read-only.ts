@@ -6,7 +6,7 @@
  * took us for the leader *after* the round began, however often the question was repeated. At most one round is under
  * way; reads that arrive meanwhile wait for the next, so no answer to an older question ever serves a newer read.
  */
-import { type PeerId } from './types.ts'
+import { type PeerId } from './membership.ts'
 
 interface Round {
   readonly contexts: readonly number[]

@@ -1,8 +1,7 @@
-import { Raft, type Effect, type Input, type PersistedState } from '@cipherlog/raft'
+import { confStateOf, Raft, type Effect, type Input, type PersistedState } from '@cipherlog/raft'
 
 const voters = ['0a', '0b', '0c'].map((byte) => byte.repeat(16))
 const config = {
-  voters,
   electionTicks: 10,
   heartbeatTicks: 1,
   preVote: true,
@@ -16,7 +15,8 @@ const config = {
   initialTimeMs: Date.now(),
   random: Math.random,
 }
-const empty: PersistedState = { hardState: { term: 0, votedFor: undefined, commit: 0 }, refs: [] }
+const hardState = { term: 0, votedFor: undefined, commit: 0 }
+const empty: PersistedState = { hardState, refs: [], confState: confStateOf(voters) }
 const nodes = new Map(voters.map((id) => [id, new Raft({ ...config, id }, empty)]))
 const inbox: { id: string; input: Input }[] = []
 export const committed = new Map(voters.map((id) => [id, 0]))

@@ -17,6 +17,7 @@
  */
 import { equalBytes, invariant, toHex, writeU64 } from '@cipherlog/core'
 import {
+  confStateOf,
   type Effect,
   type EntryRef,
   type HardState,
@@ -83,7 +84,7 @@ export interface RaftNetworkOptions {
   readonly seed: number
   readonly nodes: number
   /** Overrides of the protocol's configuration, the same on every node. */
-  readonly config?: Partial<Omit<RaftConfig, 'id' | 'voters' | 'random'>>
+  readonly config?: Partial<Omit<RaftConfig, 'id' | 'random'>>
   readonly faults?: Partial<RaftFaults>
   /** Node 0's clock jumps about by hours. */
   readonly brokenClock?: boolean
@@ -165,7 +166,7 @@ export const raftNetworkConfig = {
   maxClockErrorMs: 500,
   diskStallTicks: 15,
   initialTimeMs: startMs,
-} as const satisfies Omit<RaftConfig, 'id' | 'voters' | 'random'>
+} as const satisfies Omit<RaftConfig, 'id' | 'random'>
 
 export class RaftNetwork {
   readonly ids: readonly PeerId[]
@@ -225,7 +226,7 @@ export class RaftNetwork {
     this.#faults = { ...noRaftFaults, ...options.faults }
     this.#brokenClock = options.brokenClock ?? false
     this.ids = Array.from({ length: options.nodes }, (_, i) => toHex(new Uint8Array(16).fill(i + 1)))
-    this.#config = { ...raftNetworkConfig, ...options.config, voters: this.ids }
+    this.#config = { ...raftNetworkConfig, ...options.config }
     this.#nodes = this.ids.map((id, i) => ({
       id,
       disk: options.disks?.[i] ?? { hardState: { term: 0, votedFor: undefined, commit: 0 }, refs: [] },
@@ -455,7 +456,8 @@ export class RaftNetwork {
 
   #start(node: Node, applied: number): void {
     const config = { ...this.#config, id: node.id, random: this.#prng.float }
-    node.raft = new Raft(config, { hardState: node.disk.hardState, refs: node.disk.refs, applied })
+    const { hardState, refs } = node.disk
+    node.raft = new Raft(config, { hardState, refs, applied, confState: confStateOf(this.ids) })
     node.applied = applied
     node.checkedCommit = 0
     node.downUntil = 0
@@ -511,7 +513,11 @@ export class RaftNetwork {
         else if (this.#leaderOfTerm.get(effect.term) === node.id) this.counts.stepDowns++
         return
       case 'dropped':
+      case 'forwarded':
       case 'leaderChanged':
+      case 'confChanged':
+      case 'transferred':
+      case 'transferFailed':
         return
     }
   }
@@ -735,8 +741,8 @@ export class RaftNetwork {
   /** A message must not leave before what it vouches for is on its sender's disk. */
   #checkPromise({ id, disk }: Node, raft: Raft, message: Message): void {
     const { hardState, refs } = disk
-    if (message.type === 'vote' || (message.type === 'voteResp' && message.granted)) {
-      const votedFor = message.type === 'vote' ? id : message.to
+    if (message.type === 'voteResp' && message.granted) {
+      const votedFor = message.to
       invariant(hardState.term === message.term && hardState.votedFor === votedFor, 'A vote left before it was durable')
       const key = `${id}@${message.term}`
       invariant((this.#voteOf.get(key) ?? votedFor) === votedFor, 'Two votes in one term', { term: message.term })

@@ -11,6 +11,7 @@ import { Ledger, type ClosedBatch, type Leaf, type LedgerOptions, type StateMach
 import { rootOfBatch } from '@cipherlog/merkle/batch'
 import { cachedVerifier, type ProofVerifier } from '@cipherlog/proof'
 import { createWorkerVerifier } from '@cipherlog/proof/worker'
+import { confStateOf } from '@cipherlog/raft'
 import { openGenesis } from '@cipherlog/registry'
 import {
   createFileWal,
@@ -133,7 +134,6 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
     const replicator: RaftReplicator = new RaftReplicator({
       config: {
         id: selfId,
-        voters: genesis.cosigners.members.map((member) => toHex(member.peerId)),
         electionTicks: config.tuning.electionTicks,
         heartbeatTicks: config.tuning.heartbeatTicks,
         preVote: true,
@@ -152,6 +152,7 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
         hardState: log.hardState ?? { term: 0, votedFor: undefined, commit: 0 },
         refs: log.refs,
         applied: ledger.appliedIndex,
+        confState: confStateOf(genesis.cosigners.members.map((member) => toHex(member.peerId))),
       },
       group: ledger.group,
       wal,

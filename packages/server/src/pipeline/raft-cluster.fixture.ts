@@ -4,7 +4,7 @@
  */
 import { toHex, silentLogger, type Clock } from '@cipherlog/core'
 import { group0 } from '@cipherlog/format'
-import { type Message, type RaftConfig } from '@cipherlog/raft'
+import { confStateOf, type Message, type RaftConfig } from '@cipherlog/raft'
 import { createMemoryDisk, createMemoryWal, type MemoryDisk, type Wal } from '@cipherlog/storage'
 import { Prng } from '@cipherlog/testkit'
 import { createdAt, idOf } from './cluster.fixture.ts'
@@ -66,7 +66,6 @@ export class RaftCluster {
     const replicator = new RaftReplicator({
       config: {
         id,
-        voters: this.#names.map((other) => toHex(idOf(other))),
         electionTicks: 10,
         heartbeatTicks: 1,
         preVote: true,
@@ -85,6 +84,7 @@ export class RaftCluster {
         hardState: log.hardState ?? { term: 0, votedFor: undefined, commit: 0 },
         refs: log.refs,
         applied,
+        confState: confStateOf(this.#names.map((other) => toHex(idOf(other)))),
       },
       group: group0,
       wal,

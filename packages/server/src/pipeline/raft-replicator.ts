@@ -286,6 +286,12 @@ export class RaftReplicator implements Replicator {
       case 'leaderChanged':
         this.#leadershipChanged = true
         return
+      case 'confChanged':
+      case 'forwarded':
+      case 'transferred':
+      case 'transferFailed':
+        // What asks for these is not wired up yet.
+        return
     }
   }
 
