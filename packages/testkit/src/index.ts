@@ -10,3 +10,4 @@ export {
   type RaftNetworkOptions,
 } from './raft-network.ts'
 export { runRaftSeed } from './raft-seed.ts'
+export { type ElectionTimeouts, timeWithoutLeader } from './election-times.ts'
