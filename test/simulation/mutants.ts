@@ -47,7 +47,7 @@ export const mutants: readonly Mutant[] = [
       },
     ],
     caughtBy: 'core',
-    seeds: 100,
+    seeds: 1000,
     says: /committed/i,
   },
   {
@@ -201,7 +201,7 @@ export const mutants: readonly Mutant[] = [
     ],
     caughtBy: 'core',
     seeds: 20,
-    says: /majority of disks/,
+    says: /majority of disks|beyond the log/,
   },
   {
     name: 'double-vote-after-step-down',

@@ -2,13 +2,13 @@
  * How long a cluster is without a leader after its leader crashed: the experiment of Raft (extended paper) fig. 16,
  * with the real core on virtual time.
  *
- * Five servers, a broadcast time of roughly 15 ms (a message takes 1 to 2 ms one way, a synced write 5 to 7 ms). As in
+ * Five servers, a broadcast time of roughly 15 ms (a message takes 2 to 4 ms one way, a synced write 8 to 10 ms). As in
  * the paper the worst case is arranged: logs differ in length, so that two of the four that are left cannot win, and
  * the leader sends heartbeats to all at once before it crashes at a random time within its heartbeat interval, which is
  * half of the least election timeout. Pre-vote and check-quorum, which the paper does not have, can be switched on.
  */
 import { toHex } from '@cipherlog/core'
-import { type Effect, type Input, type PeerId, Raft } from '@cipherlog/raft'
+import { confStateOf, type Effect, type Input, type PeerId, Raft } from '@cipherlog/raft'
 import { Prng } from './prng.ts'
 import { raftNetworkConfig } from './raft-network.ts'
 
@@ -21,8 +21,8 @@ export interface ElectionTimeouts {
 }
 
 const servers = 5
-const messageMs = [1, 2] as const
-const writeMs = [5, 7] as const
+const messageMs = [2, 4] as const
+const writeMs = [8, 10] as const
 const logEntries = 10
 
 interface Server {
@@ -42,7 +42,6 @@ export function timeWithoutLeader(seed: number, timeouts: ElectionTimeouts, limi
   const ids = Array.from({ length: servers }, (_, at) => toHex(new Uint8Array(16).fill(at + 1)))
   const config = {
     ...raftNetworkConfig,
-    voters: ids,
     electionTicks: minMs,
     heartbeatTicks: Math.max(1, Math.floor(minMs / 2)),
     preVote: additions,
@@ -51,6 +50,7 @@ export function timeWithoutLeader(seed: number, timeouts: ElectionTimeouts, limi
     // The core spreads timeouts over electionTicks … 2 · electionTicks − 1.
     random: () => (prng.float() * (maxMs - minMs + 1)) / minMs,
   }
+  const confState = confStateOf(ids)
   const [crashed, ...left] = ids.map((id, at): Server => {
     // The leader and one follower have everything; the others lack one entry more each.
     const entries = logEntries - Math.max(0, at - 1)
@@ -59,7 +59,12 @@ export function timeWithoutLeader(seed: number, timeouts: ElectionTimeouts, limi
       digest: new Uint8Array(32).fill(i + 1),
     }))
     const hardState = { term: 1, votedFor: undefined, commit: 0 }
-    return { id, raft: new Raft({ ...config, id }, { hardState, refs }), phaseMs: prng.float(), diskFreeAt: 0 }
+    return {
+      id,
+      raft: new Raft({ ...config, id }, { hardState, refs, confState }),
+      phaseMs: prng.float(),
+      diskFreeAt: 0,
+    }
   })
 
   /** What is under way, by time. */
