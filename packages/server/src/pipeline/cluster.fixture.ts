@@ -119,17 +119,27 @@ export class TestCluster {
   readonly elgamal = generateElgamalKey(seededRandom('elgamal key'))
   #position: ChainPosition
 
-  private constructor(replicas: readonly string[], genesis: Genesis, signedGenesis: Uint8Array, seen: Seen) {
+  private constructor(
+    replicas: readonly string[],
+    genesis: Genesis,
+    signedGenesis: Uint8Array,
+    seen: Seen,
+    setUp: 'all' | 'values',
+  ) {
     this.replicas = replicas
     this.genesis = genesis
     this.signedGenesis = signedGenesis
     this.id = clusterOf(genesis)
     this.seen = seen
     this.#position = { cluster: this.id, operatorSetVersion: 0, head: { number: 0, digest: this.id } }
-    this.setup = this.#setUp().map((operation) => this.event(operation))
+    this.setup = this.#setUp(setUp).map((operation) => this.event(operation))
   }
 
-  static async build(replicas: readonly string[] = ['r1', 'r2', 'r3']): Promise<TestCluster> {
+  /** @param setUp - `values`: one client and a namespace of values, which costs less. */
+  static async build(
+    replicas: readonly string[] = ['r1', 'r2', 'r3'],
+    setUp: 'all' | 'values' = 'all',
+  ): Promise<TestCluster> {
     const genesis: Genesis = {
       version: formatVersion,
       createdAt,
@@ -154,7 +164,13 @@ export class TestCluster {
       ...replicas.map((replica) => seedOf(`${replica} answer`)),
     ])
     const { closed } = await Ledger.create(createMemoryState(), signedGenesis, ledgerOptions)
-    return new TestCluster(replicas, genesis, signedGenesis, { treeSize: closed.size, rootHash: closed.rootHash })
+    return new TestCluster(
+      replicas,
+      genesis,
+      signedGenesis,
+      { treeSize: closed.size, rootHash: closed.rootHash },
+      setUp,
+    )
   }
 
   /** The next key event of the chain. */
@@ -183,7 +199,7 @@ export class TestCluster {
     return { type: 'addClient', client: idOf(name), publicKey: keyOf(name), possession, grants }
   }
 
-  #setUp(): KeyOperation[] {
+  #setUp(setUp: 'all' | 'values'): KeyOperation[] {
     const member = (keyset: string) => ({
       signingKey: keyOf('ada'),
       possession: possessionOf(seedOf('ada'), roles.reader, this.id),
@@ -220,10 +236,11 @@ export class TestCluster {
         readPolicy,
       }) as const
     const operations = ['envelope', 'append', 'put', 'delete', 'add']
+    const values = [...keyset('records', suites.hpkeXwing, records), namespace('orders', 'kv')]
+    if (setUp === 'values') return [...values, this.addClient('alice', [{ namespaces: '*', operations }])]
     return [
-      ...keyset('records', suites.hpkeXwing, records),
+      ...values,
       ...keyset('amounts', suites.elgamalBjj, amounts),
-      namespace('orders', 'kv'),
       namespace('events', 'log'),
       { ...namespace('revenue', 'counter', 'amounts'), circuit },
       this.addClient('alice', [{ namespaces: '*', operations }]),

@@ -5,7 +5,7 @@
 import { toHex, silentLogger, type Clock } from '@cipherlog/core'
 import { group0 } from '@cipherlog/format'
 import { confStateOf, type Message, type RaftConfig } from '@cipherlog/raft'
-import { createMemoryDisk, createMemoryWal, type MemoryDisk, type Wal } from '@cipherlog/storage'
+import { createMemoryDisk, createMemoryWal, type MemoryDisk, type Wal, type WalOptions } from '@cipherlog/storage'
 import { Prng } from '@cipherlog/testkit'
 import { createdAt, idOf } from './cluster.fixture.ts'
 import { RaftReplicator } from './raft-replicator.ts'
@@ -35,6 +35,8 @@ export interface RaftNode {
 export class RaftCluster {
   readonly clock = new ManualClock()
   readonly nodes = new Map<string, RaftNode>()
+  /** Of logs that are opened from here on. */
+  walOptions: Partial<Omit<WalOptions, 'identity'>> = {}
   readonly #names: readonly string[]
   readonly #random: Prng
   readonly #cut = new Set<string>()
@@ -60,7 +62,7 @@ export class RaftCluster {
     config: Partial<RaftConfig> = {},
   ): Promise<RaftNode> {
     const id = toHex(idOf(name))
-    const wal = createMemoryWal({ identity: { cluster, peerId: idOf(name) } }, disk)
+    const wal = createMemoryWal({ ...this.walOptions, identity: { cluster, peerId: idOf(name) } }, disk)
     const log = (await wal.open()).group(group0)
     const faults: unknown[] = []
     const replicator = new RaftReplicator({

@@ -28,6 +28,8 @@ export interface ReplicaDisk {
   readonly trail: MemoryDisk
   readonly state: StateMemory
   readonly signedHead: MemorySignedHead
+  /** Carries out the writes of the state store, so that a test can fail them; see `createMemoryStateStore`. */
+  writeState?: (apply: () => void) => void
 }
 
 export function createReplicaDisk(): ReplicaDisk {
@@ -87,7 +89,7 @@ export async function startReplica<R extends Replicator & { stop(): void }>(opti
   readonly overrides?: Partial<ReplicaOptions>
 }): Promise<ReplicaBench<R>> {
   const { cluster, name, disk, network = new CosigningNetwork() } = options
-  const state = createMemoryStateStore(disk.state)
+  const state = createMemoryStateStore(disk.state, disk.writeState)
   const how = options.ledgerOptions ?? ledgerOptions
   const opened = await Ledger.open(state, how)
   const created = opened === undefined ? await Ledger.create(state, cluster.signedGenesis, how) : undefined

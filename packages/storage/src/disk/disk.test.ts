@@ -139,6 +139,22 @@ describe('createMemoryDisk() at a crash', () => {
     expect(renamed).toEqual(new Set(['old f,g', 'new f']))
   })
 
+  it('keeps all or nothing of what was not synced, if asked to', async () => {
+    for (const [unsynced, expected] of [
+      ['lost', { text: 'old', paths: ['f', 'h'] }],
+      ['kept', { text: 'new', paths: ['f', 'g'] }],
+    ] as const) {
+      const disk = createMemoryDisk()
+      for (const file of ['f', 'h']) await write(disk, file, 'old')
+      await disk.syncDirectory('')
+      await write(disk, 'f', 'new', false)
+      await disk.rename('h', 'g')
+      disk.crash()
+      disk.restart(unsynced)
+      expect({ text: await read(disk, 'f'), paths: disk.paths() }).toEqual(expected)
+    }
+  })
+
   it('never makes durable what a failed sync was to write, though it stays visible', async () => {
     const disk = createMemoryDisk()
     await write(disk, 'f', 'old')

@@ -87,8 +87,12 @@ export interface MemoryDisk extends Disk {
   fault: (operation: DiskOperation) => DiskFault
   /** Loses power: every operation fails until {@link MemoryDisk.restart}. */
   crash(): void
-  /** Power again. @param random - uniform in [0, 1): decides what of the unsynced changes survived. */
-  restart(random: () => number): void
+  /**
+   * Power again.
+   * @param unsynced - what of the changes since the last sync survived: none, all, or what a source of numbers
+   * uniform in [0, 1) decides for each.
+   */
+  restart(unsynced: 'lost' | 'kept' | (() => number)): void
   /** Paths of all files, sorted. */
   paths(): string[]
   /** Overwrites a file as a damaged disk would: durable at once, without a sound. */
@@ -207,8 +211,8 @@ export function createMemoryDisk(): MemoryDisk {
     crash() {
       crashed = true
     },
-    restart(random) {
-      root = survivor(root, random)
+    restart(unsynced) {
+      root = survivor(root, typeof unsynced === 'function' ? randomFate(unsynced) : fates[unsynced])
       crashed = false
     },
     paths() {
@@ -309,21 +313,54 @@ function syncNames(node: DirectoryNode): void {
   node.changes = []
 }
 
+/** What a crash leaves of unsynced changes. */
+interface Fate {
+  /** How many of a directory's changes, of which the first ones survive. */
+  names(count: number): number
+  truncation(): boolean
+  /** The pieces of a write that survive, as [start, end), ascending. */
+  pieces(length: number): readonly (readonly [number, number])[]
+}
+
+const fates: Readonly<Record<'lost' | 'kept', Fate>> = {
+  lost: { names: () => 0, truncation: () => false, pieces: () => [] },
+  kept: { names: (count) => count, truncation: () => true, pieces: (length) => [[0, length]] },
+}
+
+function randomFate(random: () => number): Fate {
+  return {
+    names: (count) => Math.floor(random() * (count + 1)),
+    truncation: () => random() >= 1 / 3,
+    pieces(length) {
+      const fate = random()
+      if (fate < 1 / 3) return []
+      if (fate < 2 / 3) return [[0, length]]
+      const out: [number, number][] = []
+      for (let at = 0; at < length;) {
+        const end = Math.min(length, at + 1 + Math.floor(random() * 64))
+        if (random() < 0.5) out.push([at, end])
+        at = end
+      }
+      return out
+    },
+  }
+}
+
 /** What a tree looks like after a crash; every part of it is durable. */
-function survivor(directory: DirectoryNode, random: () => number, seen = new Map<Node, Node>()): DirectoryNode {
+function survivor(directory: DirectoryNode, fate: Fate, seen = new Map<Node, Node>()): DirectoryNode {
   const out = new DirectoryNode()
   seen.set(directory, out)
   const names = new Map(directory.durable)
-  const kept = Math.floor(random() * (directory.changes.length + 1))
+  const kept = fate.names(directory.changes.length)
   for (const changes of directory.changes.slice(0, kept)) applyNames(names, changes)
   for (const [name, node] of names) {
     const known = seen.get(node)
     if (known !== undefined) {
       out.names.set(name, known)
     } else if (node instanceof DirectoryNode) {
-      out.names.set(name, survivor(node, random, seen))
+      out.names.set(name, survivor(node, fate, seen))
     } else {
-      const file = new FileNode(survivingBytes(node, random))
+      const file = new FileNode(survivingBytes(node, fate))
       seen.set(node, file)
       out.names.set(name, file)
     }
@@ -332,21 +369,15 @@ function survivor(directory: DirectoryNode, random: () => number, seen = new Map
   return out
 }
 
-function survivingBytes(file: FileNode, random: () => number): Uint8Array {
+function survivingBytes(file: FileNode, fate: Fate): Uint8Array {
   const content = new Content(file.durable.bytes.slice())
   for (const change of file.changes) {
-    const fate = random()
-    if (fate < 1 / 3) continue
-    if (fate < 2 / 3 || change.type === 'truncate') {
-      content.apply(change)
+    if (change.type === 'truncate') {
+      if (fate.truncation()) content.apply(change)
       continue
     }
-    let at = 0
-    while (at < change.bytes.length) {
-      const length = Math.min(change.bytes.length - at, 1 + Math.floor(random() * 64))
-      const bytes = change.bytes.subarray(at, at + length)
-      if (random() < 0.5) content.apply({ type: 'write', position: change.position + at, bytes })
-      at += length
+    for (const [start, end] of fate.pieces(change.bytes.length)) {
+      content.apply({ type: 'write', position: change.position + start, bytes: change.bytes.subarray(start, end) })
     }
   }
   return content.bytes

@@ -6,8 +6,15 @@ import { type StateStore } from './state-store.ts'
 /** What a memory store keeps across a restart; hand the same one to the next store. */
 export type StateMemory = Map<string, Uint8Array>
 
-/** @param memory - what was persisted; shared, so that a test can restart on it. */
-export function createMemoryStateStore(memory: StateMemory = new Map<string, Uint8Array>()): StateStore {
+/**
+ * @param memory - what was persisted; shared, so that a test can restart on it.
+ * @param write - carries out each atomic batch by calling `apply`. A test's own may throw before or after it: then the
+ * write failed, and the batch is not there or is, as after a crash.
+ */
+export function createMemoryStateStore(
+  memory: StateMemory = new Map<string, Uint8Array>(),
+  write: (apply: () => void) => void = (apply) => apply(),
+): StateStore {
   return new OverlayStateStore({
     get: (key) => memory.get(keyOfBytes(key)),
     iterate(prefix) {
@@ -18,10 +25,12 @@ export function createMemoryStateStore(memory: StateMemory = new Map<string, Uin
       })()
     },
     async write(changes) {
-      for (const [key, value] of changes) {
-        if (value === undefined) memory.delete(keyOfBytes(key))
-        else memory.set(keyOfBytes(key), value)
-      }
+      write(() => {
+        for (const [key, value] of changes) {
+          if (value === undefined) memory.delete(keyOfBytes(key))
+          else memory.set(keyOfBytes(key), value)
+        }
+      })
     },
     async close() {},
   })
