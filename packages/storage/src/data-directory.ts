@@ -4,7 +4,7 @@
  * ```
  * identity.json   whose directory this is; written once, before anything else
  * lock/           held by the process that has the directory open
- * wal/ state/ trail/
+ * wal/ state/ trail/ snapshots/
  * ```
  *
  * Two processes on one log, or one replica's disk under another's name, break what voters promise each other
@@ -32,6 +32,7 @@ export interface DataDirectory {
   readonly wal: string
   readonly state: string
   readonly trail: string
+  readonly snapshots: string
   /** No store had been opened here before. */
   readonly isNew: boolean
   /** Lets the next process in; call it after the stores are closed. */
@@ -49,7 +50,14 @@ export async function openDataDirectory(directory: string, identity: DataIdentit
   try {
     const isNew = await checkIdentity(directory, identity)
     const at = (name: string) => path.join(directory, name)
-    return { wal: at('wal'), state: at('state'), trail: at('trail'), isNew, close: () => lock.close() }
+    return {
+      wal: at('wal'),
+      state: at('state'),
+      trail: at('trail'),
+      snapshots: at('snapshots'),
+      isNew,
+      close: () => lock.close(),
+    }
   } catch (error) {
     await lock.close()
     throw error
@@ -78,7 +86,7 @@ async function checkIdentity(directory: string, identity: DataIdentity): Promise
   const bytes = await disk.readFile(identityPath)
   if (bytes === undefined) {
     const names = (await disk.list('')).map((entry) => entry.name)
-    if (names.some((name) => ['wal', 'state', 'trail'].includes(name))) {
+    if (names.some((name) => ['wal', 'state', 'trail', 'snapshots'].includes(name))) {
       throw malformed(directory, `has stores but no ${identityPath}`)
     }
     await replaceFile(disk, identityPath, utf8(formatIdentity(identity)))

@@ -1,5 +1,5 @@
 /** What storage throws: one class for each decision a caller takes. */
-import { CipherlogError } from '@cipherlog/core'
+import { CipherlogError, toHex } from '@cipherlog/core'
 
 /**
  * A write or sync failed (`ERR_STORAGE_FAILED`). The node must stop: after a failed fsync the kernel may have
@@ -108,6 +108,37 @@ export class TrailDamagedError extends CipherlogError {
   constructor(path: string, reason: string) {
     super('ERR_TRAIL_DAMAGED', `${path} ${reason}; stop this node, check its disk, rebuild its trail.`, {
       details: { path },
+    })
+  }
+}
+
+/** No whole snapshot of this digest is here (`ERR_SNAPSHOT_UNKNOWN`): it was never, or has been pruned. */
+export class SnapshotUnknownError extends CipherlogError {
+  override readonly name = 'SnapshotUnknownError'
+  constructor(digest: Uint8Array) {
+    super('ERR_SNAPSHOT_UNKNOWN', `This replica has no snapshot ${toHex(digest)}; ask it for its newest one.`, {
+      details: { digest: toHex(digest) },
+    })
+  }
+}
+
+/** A snapshot on this disk is not what was written any more (`ERR_SNAPSHOT_DAMAGED`): remove it. */
+export class SnapshotDamagedError extends CipherlogError {
+  override readonly name = 'SnapshotDamagedError'
+  constructor(digest: Uint8Array, chunk: number, cause?: unknown) {
+    super('ERR_SNAPSHOT_DAMAGED', `Chunk ${chunk} of snapshot ${toHex(digest)} is damaged; remove the snapshot.`, {
+      cause,
+      details: { digest: toHex(digest), chunk },
+    })
+  }
+}
+
+/** The trail starts later, because it came with a snapshot and is not filled yet (`ERR_TRAIL_NOT_HERE`). */
+export class TrailNotHereError extends CipherlogError {
+  override readonly name = 'TrailNotHereError'
+  constructor(path: string, trailFrom: number) {
+    super('ERR_TRAIL_NOT_HERE', `${path} is not here: this trail begins at leaf ${trailFrom}; ask another replica.`, {
+      details: { path, trailFrom },
     })
   }
 }

@@ -28,12 +28,23 @@ export {
   type TrailPublication,
   type TrailStore,
 } from './trail/trail-store.ts'
+export { openFileSnapshots, openMemorySnapshots } from './snapshots/file-snapshots.ts'
+export {
+  snapshotsKept,
+  type SnapshotDownload,
+  type SnapshotHead,
+  type SnapshotStore,
+  type StoredSnapshot,
+} from './snapshots/snapshot-store.ts'
 export { createMemoryDisk, type DiskFault, type DiskOperation, type MemoryDisk } from './disk/memory-disk.ts'
 export { type DirectoryEntry, type Disk, type DiskFile } from './disk/disk.ts'
 export {
+  SnapshotDamagedError,
+  SnapshotUnknownError,
   StorageClosedError,
   StorageFailedError,
   TrailDamagedError,
+  TrailNotHereError,
   TrailShortError,
   WalCorruptError,
   WalFencedError,
