@@ -54,12 +54,12 @@ export class SnapshotPairReader {
       const keyBytes = (bytes[at]! << 8) | bytes[at + 1]!
       const valueBytes = readU32(bytes, at + 2)
       if (keyBytes < 1 || keyBytes > snapshotKeyBytesMax || valueBytes > snapshotValueBytesMax) {
-        throw malformed('ERR_DECODE_LIMIT', `has a pair of ${keyBytes} and ${valueBytes} bytes`)
+        fail('ERR_DECODE_LIMIT', `has a pair of ${keyBytes} and ${valueBytes} bytes`)
       }
       this.#needed = headBytes + keyBytes + valueBytes
       if (bytes.length - at < this.#needed) break
       const key = bytes.subarray(at + headBytes, at + headBytes + keyBytes)
-      if (compareBytes(this.#last, key) >= 0) throw malformed('ERR_DECODE_NOT_CANONICAL', 'has keys out of order')
+      if (compareBytes(this.#last, key) >= 0) fail('ERR_DECODE_NOT_CANONICAL', 'has keys out of order')
       pairs.push([key, bytes.subarray(at + headBytes + keyBytes, at + this.#needed)])
       this.#last = key
       this.#pairs++
@@ -72,10 +72,10 @@ export class SnapshotPairReader {
 
   /** @throws DecodeError if the stream ends inside a pair. */
   end(): void {
-    if (this.#available > 0) throw malformed('ERR_DECODE_TRUNCATED', 'ends inside a pair')
+    if (this.#available > 0) fail('ERR_DECODE_TRUNCATED', 'ends inside a pair')
   }
 }
 
-function malformed(code: string, what: string): DecodeError {
-  return new DecodeError(code, `The snapshot ${what}; discard it and fetch another one.`)
+function fail(code: string, what: string): never {
+  throw new DecodeError(code, `The snapshot ${what}; discard it and fetch another one.`)
 }
