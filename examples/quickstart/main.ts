@@ -36,6 +36,7 @@ import { Operator } from '@cipherlog/client/operator'
 import { CipherlogError } from '@cipherlog/core'
 import { suites } from '@cipherlog/format'
 import { readNodeKeys } from '@cipherlog/server'
+import { stateDatabase } from '@cipherlog/storage'
 import { searchDatabase, searchFolders, textCanary, type Canary } from '@cipherlog/testkit/canaries'
 import { complain, require, say, step, StepFailed, type Step } from './show.ts'
 import { latencyBuckets, latencyByHour, readUsageEvents, sumByAccountAndHour, type UsageEvent } from './usage-events.ts'
@@ -356,7 +357,7 @@ async function search(at: Scene, rows: readonly UsageEvent[], { doing, fact }: S
   doing('files and frames')
   const { sightings, files, bytes } = await searchFolders([...data, at.spyFolder], canaries)
   doing('databases')
-  for (const folderOfNode of data) sightings.push(...(await searchDatabase(join(folderOfNode, 'state'), canaries)))
+  for (const folderOfNode of data) sightings.push(...(await searchDatabase(await stateDatabase(join(folderOfNode, 'state')), canaries)))
   require(sightings.length === 0, `plaintext was found: ${JSON.stringify(sightings[0])}`)
   // A search that looked at nothing would find nothing.
   const frames = (await readdir(at.spyFolder)).filter((name) => name.endsWith('.frames'))

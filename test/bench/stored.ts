@@ -11,6 +11,7 @@ import { auditTrail } from '@cipherlog/audit'
 import { trailDirectory } from '@cipherlog/audit/node'
 import { systemRandom } from '@cipherlog/core'
 import { type TrustPolicy } from '@cipherlog/format'
+import { stateDatabase } from '@cipherlog/storage'
 import { ClassicLevel } from 'classic-level'
 import { type Bench, type BenchContext } from './bench.ts'
 import { bytesBelow } from './folders.ts'
@@ -177,7 +178,7 @@ async function bytesOfReplicas({ nodes }: SealedCluster): Promise<Map<string, nu
   for (const { directory, trailDirectory: trail } of nodes) {
     for (const [group, bytes] of await bytesBelow(join(directory, 'data'), kindOfFile)) add(group, bytes)
     for (const [group, bytes] of await bytesBelow(trail, kindOfTrailFile)) add(group, bytes)
-    add('database', await databaseBytes(join(directory, 'data', 'state')))
+    add('database', await databaseBytes(await stateDatabase(join(directory, 'data', 'state'))))
   }
   return sums
 }

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { decode, utf8 } from '@cipherlog/core'
 import { suites, wraps as wrapsCodec, type KeyringEntry } from '@cipherlog/format'
+import { stateDatabase } from '@cipherlog/storage'
 import { XWing } from '@hpke/hybridkem-x-wing'
 import {
   searchBytes,
@@ -46,7 +47,7 @@ async function searchServers(
 ): Promise<{ sightings: Sighting[]; files: number; bytes: number }> {
   const found = await searchFolders([join(cluster.directory, 'nodes'), spyFolder], canaries)
   for (const { directory } of cluster.nodes) {
-    found.sightings.push(...(await searchDatabase(join(directory, 'data', 'state'), canaries)))
+    found.sightings.push(...(await searchDatabase(await stateDatabase(join(directory, 'data', 'state')), canaries)))
   }
   return found
 }

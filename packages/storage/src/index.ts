@@ -17,9 +17,14 @@ export {
   type WalRetention,
   type WalSettlement,
 } from './wal/wal.ts'
-export { createLevelStateStore } from './state-store/level-state-store.ts'
+export { createLevelStateStore, stateDatabase } from './state-store/level-state-store.ts'
 export { createMemoryStateStore, type StateMemory } from './state-store/memory-state-store.ts'
-export { stateKeyBytesMax, type PendingBatch, type StateStore } from './state-store/state-store.ts'
+export {
+  stateKeyBytesMax,
+  type PendingBatch,
+  type StateReplacement,
+  type StateStore,
+} from './state-store/state-store.ts'
 export { openFileTrail, openMemoryTrail } from './trail/open-trail.ts'
 export {
   type TileHash,

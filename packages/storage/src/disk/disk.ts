@@ -67,3 +67,12 @@ export async function replaceFile(disk: Disk, path: string, bytes: Uint8Array): 
 export function parentOf(path: string): string {
   return path.slice(0, Math.max(0, path.lastIndexOf('/')))
 }
+
+/** Removes a folder with everything in it; nothing happens if it is missing. */
+export async function removeFolder(disk: Disk, folder: string): Promise<void> {
+  for (const { name, isDirectory } of await disk.list(folder)) {
+    const path = `${folder}/${name}`
+    await (isDirectory ? removeFolder(disk, path) : disk.remove(path))
+  }
+  await disk.removeDirectory(folder)
+}

@@ -7,7 +7,7 @@
 import { invariant } from '@cipherlog/core'
 import { StorageClosedError, StorageFailedError } from '../errors.ts'
 import { bytesOfKey, keyOfBytes } from './keys.ts'
-import { type PendingBatch, type StateStore, stateKeyBytesMax } from './state-store.ts'
+import { type PendingBatch, type StateReplacement, type StateStore, stateKeyBytesMax } from './state-store.ts'
 
 /** `undefined` deletes. */
 export type Change = readonly [key: Uint8Array, value: Uint8Array | undefined]
@@ -18,8 +18,21 @@ export interface StateBackend {
   iterate(prefix: Uint8Array): AsyncIterable<readonly [Uint8Array, Uint8Array]>
   /** Atomic and durable. */
   write(changes: readonly Change[]): Promise<void>
+  /** A new, empty backend in a place of its own. */
+  prepare(): Promise<PreparedBackend>
   close(): Promise<void>
 }
+
+/** A backend that is not in force. */
+export interface PreparedBackend extends StateBackend {
+  /** What was written is what the next start finds. The backend that made it is closed before, and removed. */
+  commit(): Promise<void>
+  /** Removes it, closed. */
+  remove(): Promise<void>
+}
+
+/** A new state is written in batches of about so many bytes: memory for one, and few enough syncs. */
+const replacementBatchBytes = 8 * 1024 * 1024
 
 /** Keys in their string form, so that they compare by content and sort by bytes. */
 type Layer = Map<string, Uint8Array | undefined>
@@ -123,6 +136,32 @@ export class OverlayStateStore implements StateStore {
     }
   }
 
+  async prepareReplacement(
+    pairs: AsyncIterable<readonly [key: Uint8Array, value: Uint8Array]>,
+  ): Promise<StateReplacement> {
+    this.#checkOpen()
+    const prepared = await guarded(() => this.#backend.prepare())
+    const store = new OverlayStateStore(prepared)
+    const discard = async (): Promise<void> => {
+      await store.close()
+      await guarded(() => prepared.remove())
+    }
+    try {
+      await writeAll(prepared, pairs)
+    } catch (error) {
+      await discard()
+      throw error
+    }
+    return {
+      store,
+      commit: async () => {
+        await this.close()
+        await guarded(() => prepared.commit())
+      },
+      discard,
+    }
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
@@ -134,6 +173,35 @@ export class OverlayStateStore implements StateStore {
   #checkOpen(): void {
     if (this.#closed) throw new StorageClosedError('state store')
   }
+}
+
+/** Names what failed. */
+async function guarded<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (cause) {
+    throw new StorageFailedError('the state store', cause)
+  }
+}
+
+async function writeAll(
+  backend: StateBackend,
+  pairs: AsyncIterable<readonly [key: Uint8Array, value: Uint8Array]>,
+): Promise<void> {
+  let changes: Change[] = []
+  let bytes = 0
+  async function flush(): Promise<void> {
+    const batch = changes
+    changes = []
+    bytes = 0
+    await guarded(() => backend.write(batch))
+  }
+  for await (const [key, value] of pairs) {
+    changes.push([key, value])
+    bytes += key.length + value.length
+    if (bytes >= replacementBatchBytes) await flush()
+  }
+  await flush()
 }
 
 /** The backend's pairs with `changed` on top, in order of key. */

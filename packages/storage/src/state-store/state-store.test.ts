@@ -1,11 +1,11 @@
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { toHex, utf8, utf8ToString } from '@cipherlog/core'
 import { seededRandom } from '../random.fixture.ts'
 import { codeOf } from '../wal/compliance.fixture.ts'
-import { createLevelStateStore } from './level-state-store.ts'
+import { createLevelStateStore, stateDatabase } from './level-state-store.ts'
 import { createMemoryStateStore } from './memory-state-store.ts'
 import { OverlayStateStore } from './overlay-state-store.ts'
 import { type StateStore } from './state-store.ts'
@@ -21,6 +21,10 @@ async function dump(store: StateStore, prefix = ''): Promise<string[]> {
 
 function put(store: StateStore, text: string, value: string): void {
   store.put(key(text), utf8(value))
+}
+
+async function* pairsOf(keys: readonly string[], value: string): AsyncGenerator<[Uint8Array, Uint8Array]> {
+  for (const text of keys) yield [key(text), utf8(value)]
 }
 
 interface Place {
@@ -154,6 +158,48 @@ function compliance(name: string, makePlace: () => Promise<Place>): void {
       expect(() => store.iterate(none)).toThrow(/closed/)
     })
 
+    it('gives way to a whole new state at once, which goes on from there', async () => {
+      for (const text of ['a', 'b', 'c']) put(store, text, 'old')
+      await store.persist(store.checkpoint())
+      put(store, 'd', 'frozen')
+      store.checkpoint()
+      put(store, 'e', 'open')
+      const next = await store.prepareReplacement(pairsOf(['b', 'x'], 'new'))
+      expect([await dump(next.store), store.get(key('e'))]).toEqual([['b=new', 'x=new'], utf8('open')])
+      await next.commit()
+      expect(() => store.get(key('a'))).toThrow(/closed/)
+      store = next.store
+      put(store, 'y', 'later')
+      await store.persist(store.checkpoint())
+      expect(await dump(store)).toEqual(['b=new', 'x=new', 'y=later'])
+      await reopen()
+      expect(await dump(store)).toEqual(['b=new', 'x=new', 'y=later'])
+      const third = await store.prepareReplacement(pairsOf([], ''))
+      await third.commit()
+      store = third.store
+      await reopen()
+      expect(await dump(store)).toEqual([])
+    })
+
+    it('keeps its state if a new one is discarded, is not committed before a crash, or fails', async () => {
+      put(store, 'a', 'old')
+      await store.persist(store.checkpoint())
+      const first = await store.prepareReplacement(pairsOf(['b'], 'new'))
+      await first.discard()
+      const failing = (async function* () {
+        yield* pairsOf(['c'], 'new')
+        throw new RangeError('a damaged snapshot')
+      })()
+      expect(await codeOf(store.prepareReplacement(failing))).toBe('RangeError')
+      const second = await store.prepareReplacement(pairsOf(['d'], 'new'))
+      put(store, 'b', 'still')
+      await store.persist(store.checkpoint())
+      // The process ends here: its files are closed, nothing is committed.
+      await second.store.close()
+      await reopen()
+      expect(await dump(store)).toEqual(['a=old', 'b=still'])
+    })
+
     it('agrees with a Map through random changes, checkpoints and restarts', async () => {
       const random = seededRandom(1)
       let live = new Map<string, string>()
@@ -210,12 +256,53 @@ describe('createLevelStateStore()', () => {
       await store.persist(store.checkpoint())
       await store.close()
     }
-    const files = await Promise.all(
-      (await readdir(at)).filter((name) => /\.(ldb|log)$/.test(name)).map((name) => readFile(path.join(at, name))),
-    )
+    const database = await stateDatabase(at)
+    const names = (await readdir(database)).filter((name) => /\.(ldb|log)$/.test(name))
+    const files = await Promise.all(names.map((name) => readFile(path.join(database, name))))
     expect(files.some((bytes) => bytes.includes('canary'))).toBe(true)
     const all = Buffer.concat(files).toString('latin1')
     for (let n = 0; n < 300; n++) expect(all.includes(`canary-${n} `.repeat(20))).toBe(true)
+    await rm(directory, { recursive: true })
+  })
+
+  it('finds the old state or the new one after a crash between any two steps, and removes the other', async () => {
+    const at = path.join(await makeDirectory(), 'state')
+    const names = async () => (await readdir(at)).sort()
+    let store = await createLevelStateStore(at)
+    put(store, 'a', 'old')
+    await store.persist(store.checkpoint())
+    const next = await store.prepareReplacement(pairsOf(['b'], 'new'))
+    await next.store.close()
+    await store.close()
+    // Written, not in force; then with half a generation file beside it.
+    await writeFile(path.join(at, 'generation.tmp'), '1')
+    expect(await names()).toEqual(['0', '1', 'generation.tmp'])
+    store = await createLevelStateStore(at)
+    expect([await dump(store), (await names()).includes('1')]).toEqual([['a=old'], false])
+    const again = await store.prepareReplacement(pairsOf(['b'], 'new'))
+    await again.commit()
+    await again.store.close()
+    // In force, the old one not removed yet.
+    await cp(path.join(at, '1'), path.join(at, '0'), { recursive: true })
+    expect([await names(), await stateDatabase(at)]).toEqual([['0', '1', 'generation'], path.join(at, '1')])
+    store = await createLevelStateStore(at)
+    expect([await dump(store), await names()]).toEqual([['b=new'], ['1', 'generation']])
+    await store.close()
+    await writeFile(path.join(at, 'generation'), '1')
+    expect(await codeOf(createLevelStateStore(at))).toBe('ERR_STORAGE_FAILED')
+    await rm(directory, { recursive: true })
+  })
+
+  it('replaces a state that is larger than one batch', async () => {
+    const at = path.join(await makeDirectory(), 'state')
+    const store = await createLevelStateStore(at)
+    const keys = Array.from({ length: 40 }, (_, n) => `key ${n + 10}`)
+    const next = await store.prepareReplacement(pairsOf(keys, 'x'.repeat(500_000)))
+    await next.commit()
+    await next.store.close()
+    const again = await createLevelStateStore(at)
+    expect((await dump(again)).map((line) => line.slice(0, 6))).toEqual(keys)
+    await again.close()
     await rm(directory, { recursive: true })
   })
 
@@ -238,6 +325,7 @@ describe('a state store on a failing disk', () => {
         writes++
         return Promise.reject(new Error('EIO'))
       },
+      prepare: () => Promise.reject(new Error('EIO')),
       close: () => Promise.resolve(),
     })
     put(store, 'a', '1')
@@ -246,6 +334,7 @@ describe('a state store on a failing disk', () => {
     expect(await codeOf(store.persist(batch))).toBe('ERR_STORAGE_FAILED')
     expect(writes).toBe(1)
     expect(utf8ToString(store.get(key('a'))!)).toBe('1')
+    expect(await codeOf(store.prepareReplacement(pairsOf(['a'], '2')))).toBe('ERR_STORAGE_FAILED')
     await store.close()
   })
 })

@@ -19,6 +19,22 @@ export interface PendingBatch {
   readonly bytes: number
 }
 
+/**
+ * A whole new state beside the present one: durable, but not in force until `commit`. A crash before that leaves the
+ * present state, one after it the new one; the state itself says which it is.
+ */
+export interface StateReplacement {
+  /** The new state: to be checked before `commit`, and the store to go on with afterwards. */
+  readonly store: StateStore
+  /**
+   * Closes the store that it was prepared on, puts the new state in its place at once, and frees the old one's disk.
+   * @throws `ERR_STORAGE_FAILED`: the node must stop; the next start finds one of the two, whole.
+   */
+  commit(): Promise<void>
+  /** Closes and removes the new state. */
+  discard(): Promise<void>
+}
+
 export interface StateStore {
   /** The newest value; not to be modified. @throws `ERR_STORAGE_CLOSED`. */
   get(key: Uint8Array): Uint8Array | undefined
@@ -35,6 +51,12 @@ export interface StateStore {
    * @throws {@link InvariantViolation} if an older batch has not been persisted yet.
    */
   persist(batch: PendingBatch): Promise<void>
+  /**
+   * Writes a whole new state, such as a snapshot's, beside this one, which goes on meanwhile. One at a time.
+   * @param pairs - each key once; what this throws is passed on, and nothing is left.
+   * @throws `ERR_STORAGE_FAILED`.
+   */
+  prepareReplacement(pairs: AsyncIterable<readonly [key: Uint8Array, value: Uint8Array]>): Promise<StateReplacement>
   /** Waits for a write under way. What was not persisted is gone. */
   close(): Promise<void>
 }
