@@ -114,6 +114,8 @@ async function loseThePower(operation: number, unsynced: Unsynced, again?: numbe
   for (let done = false; !done;) {
     try {
       await replica.start()
+      // What was published before is whole again, not only once more is.
+      if (machine.cuts > 0 && !replica.dark) await comparison.expectWholeTrail(machine)
       for (; next < proposals.length; next++) {
         replica.look()
         const wait = waitsFor(proposals, next)

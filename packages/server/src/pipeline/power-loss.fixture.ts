@@ -11,7 +11,7 @@ import { group0, leafKinds, leafRecord } from '@cipherlog/format'
 import { type Proposal } from '@cipherlog/machine'
 import { rootFromTiles } from '@cipherlog/merkle/tree'
 import { parseCheckpoint, parseNote } from '@cipherlog/merkle/verify'
-import { createMemoryDisk, openMemoryTrail, type TrailStore } from '@cipherlog/storage'
+import { createMemoryDisk, openMemoryTrail, type MemoryDisk, type TrailStore } from '@cipherlog/storage'
 import { type Prng } from '@cipherlog/testkit'
 import { expect } from 'vitest'
 import { type CommittedEntry, type Replicator } from '../replicator.ts'
@@ -288,8 +288,7 @@ export class Comparison {
     this.#twins.set(digest, twin)
 
     const disk = machine.disk.trail
-    const bytes = new Map<string, Uint8Array>()
-    for (const path of disk.paths()) bytes.set(path, (await disk.readFile(path))!)
+    const bytes = await filesOf(disk)
     for (const [path, found] of bytes) {
       if (!path.startsWith('tile/')) continue
       const expected = await twin.file(path)
@@ -305,14 +304,24 @@ export class Comparison {
       const of = toHex(sha256(proposal.signed))
       expect(leaves.get(of)).toEqual([witnessed.answers.get(of)])
     }
+    // Every byte but the signatures is that of a trail whose rules were replayed before.
+    expect(await this.#auditedSize(bytes, known === undefined)).toBe(twin.size)
+  }
+
+  /** Whoever copies the trail at this moment must be able to audit it, if anything is published. */
+  async expectWholeTrail({ disk }: Machine): Promise<void> {
+    const bytes = await filesOf(disk.trail)
+    if (bytes.has('checkpoint')) await this.#auditedSize(bytes, false)
+  }
+
+  async #auditedSize(files: ReadonlyMap<string, Uint8Array>, replay: boolean): Promise<number> {
     const trustPolicy = { version: 1, cluster: this.#cluster.id, group: group0, generation: 0 } as const
-    const report = await auditTrail(trailFiles(bytes), {
+    const report = await auditTrail(trailFiles(files), {
       trustPolicy: { ...trustPolicy, witnesses: [], witnessesRequired: 0 },
-      // Every byte but the signatures is that of a trail whose rules were replayed before.
-      replay: known === undefined,
+      replay,
     })
     expect(report.problems).toEqual([])
-    expect(report.treeSize).toBe(twin.size)
+    return report.treeSize
   }
 
   async #twin(entries: readonly CommittedEntry[]): Promise<Twin> {
@@ -330,6 +339,11 @@ export class Comparison {
     await bench.replica.stop()
     return new Twin(bench)
   }
+}
+
+async function filesOf(disk: MemoryDisk): Promise<Map<string, Uint8Array>> {
+  // All at one moment: a disk in memory reads before it returns a promise.
+  return new Map(await Promise.all(disk.paths().map(async (path) => [path, (await disk.readFile(path))!] as const)))
 }
 
 function digestOf(entries: readonly CommittedEntry[]): string {
