@@ -79,6 +79,7 @@ const examples: readonly (readonly [PeerHeader, Uint8Array?])[] = [
   [{ type: 'replicaStatus', group, trailFrom: 512 }],
   [{ type: 'trailRequest', group, path: 'tile/bundle/000', offset: 2048, bytes: 100 }],
   [{ type: 'trailPiece', group, path: 'tile/bundle/000', offset: 2048, size: 4000, bytes: 4 }, utf8('abcd')],
+  [{ type: 'notMember', group, index: 40 }],
 ]
 const empty: Uint8Array = new Uint8Array(0)
 const frameOf = (header: PeerHeader, bodies = empty) => concatBytes(encodePeerFrameHead(header, bodies.length), bodies)

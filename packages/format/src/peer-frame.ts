@@ -235,6 +235,8 @@ export const peerHeader = choice('peer-header', {
       bytes: [5, uint(pieceBytesMax)],
     }),
   ],
+  /** The receiver has no part in the group as of entry `index`: the last thing said to it. */
+  notMember: [46, record('not-member', { group: [1, groupId], index: [2, count] })],
 })
 export type PeerHeader = TypeOf<typeof peerHeader>
 
@@ -278,16 +280,10 @@ function checkBodies(announced: number, bodies: Uint8Array): void {
 
 /** Bytes of bodies that a header announces. */
 function bodiesBytesOf(header: PeerHeader): number {
-  switch (header.type) {
-    case 'append':
-    case 'payloads':
-      return header.entries.reduce((sum, { bytes }) => sum + bytes, 0)
-    case 'chunk':
-    case 'trailPiece':
-      return header.bytes
-    default:
-      return 0
+  if (header.type === 'append' || header.type === 'payloads') {
+    return header.entries.reduce((sum, { bytes }) => sum + bytes, 0)
   }
+  return header.type === 'chunk' || header.type === 'trailPiece' ? header.bytes : 0
 }
 
 /**

@@ -48,6 +48,9 @@ export interface PeerMember {
   readonly address: Address
 }
 
+/** The last thing said to a replica that has no part in the group. */
+export type NotMember = PeerHeader & { readonly type: 'notMember' }
+
 export interface PeerLinkOptions {
   readonly identity: PinnedTlsIdentity
   readonly hello: PeerHeader & { readonly type: 'hello' }
@@ -55,6 +58,9 @@ export interface PeerLinkOptions {
   readonly queueBytesMax: number
   readonly timing: PeerTiming
   readonly onStateChange: (connected: boolean) => void
+  /** The peer has answered; `rulesVersionMax` is its word. */
+  readonly onHello: (rulesVersionMax: number) => void
+  readonly onNotMember: (said: NotMember) => void
   readonly logger: Logger
   readonly metrics: Metrics | undefined
 }
@@ -182,15 +188,20 @@ export class PeerLink {
     })
   }
 
-  /** What the peer says on this connection: one hello, then pongs. @throws CipherlogError `ERR_PEER_*` */
+  /** What the peer says on this connection: one hello, then pongs; or that it has nothing to do with us. @throws CipherlogError `ERR_PEER_*` */
   #receive(header: PeerHeader | { readonly type: 'unknown' }): void {
     const { hello, peer, metrics } = this.#options
     if (header.type === 'unknown') {
       metrics?.peerUnknownFrames.inc({ peer: peer.peerId })
       return
     }
+    if (header.type === 'notMember') {
+      this.#options.onNotMember(header)
+      throw new CipherlogError('ERR_PEER_NOT_MEMBER', 'The peer says that this replica has no part in the group.')
+    }
     if (!this.#connected) {
-      checkHello(header, hello.cluster, [peer.peerId])
+      const { rulesVersionMax } = checkHello(header, hello.cluster, [peer.peerId])
+      this.#options.onHello(rulesVersionMax)
       this.#onConnected()
       return
     }
@@ -257,14 +268,14 @@ export class PeerLink {
 
 /**
  * @param peerIds - who may be on the other side of this connection, by its TLS key.
- * @returns the peer id, lowercase hex.
+ * @returns the peer id, lowercase hex, and the newest rules that it says it can apply.
  * @throws CipherlogError `ERR_PEER_PROTOCOL`, `ERR_PEER_CLUSTER`, `ERR_PEER_KEY`
  */
 export function checkHello(
   header: PeerHeader | { readonly type: 'unknown' },
   cluster: Uint8Array,
   peerIds: readonly string[],
-): string {
+): { readonly peerId: string; readonly rulesVersionMax: number } {
   if (header.type !== 'hello')
     throw new CipherlogError('ERR_PEER_PROTOCOL', `The peer sent ${header.type} before hello.`)
   if (!equalBytes(header.cluster, cluster)) {
@@ -280,10 +291,15 @@ export function checkHello(
       details: { peerId },
     })
   }
-  return peerId
+  return { peerId, rulesVersionMax: header.rulesVersionMax ?? 1 }
 }
 
-/** The hello of this replica. */
-export function helloOf(cluster: Uint8Array, peerId: Uint8Array): PeerHeader & { readonly type: 'hello' } {
-  return { type: 'hello', cluster, peerId, version: peerProtocolVersion }
+/** The hello of this replica. `rulesVersionMax`: newest rules that it can apply. */
+export function helloOf(
+  cluster: Uint8Array,
+  peerId: Uint8Array,
+  rulesVersionMax = 1,
+): PeerHeader & { readonly type: 'hello' } {
+  const rules = rulesVersionMax === 1 ? {} : { rulesVersionMax }
+  return { type: 'hello', cluster, peerId, version: peerProtocolVersion, ...rules }
 }

@@ -11,7 +11,7 @@ import { encodePeerFrameHead, peerFrameBytesMax, PeerFrameReader, type PeerHeade
 import { type Address } from './config.ts'
 import { listen } from './listen.ts'
 import { type Metrics } from './metrics.ts'
-import { checkHello, shortFrameBytesMax, type PeerMember, type PeerTiming } from './peer-link.ts'
+import { checkHello, shortFrameBytesMax, type NotMember, type PeerMember, type PeerTiming } from './peer-link.ts'
 import { peerTlsKey, peerTlsOptions, type PinnedTlsIdentity } from './tls.ts'
 
 /** Sockets open at once, strangers in their handshake included. */
@@ -20,13 +20,18 @@ const connectionsMax = 128
 const answerBytesMax = 65_536
 
 /** What peers say to each other beyond keeping the connection. */
-export type PeerMessageHeader = Exclude<PeerHeader, { readonly type: 'hello' | 'ping' | 'pong' }>
+export type PeerMessageHeader = Exclude<PeerHeader, { readonly type: 'hello' | 'ping' | 'pong' | 'notMember' }>
 
 export interface PeerListenerOptions {
   readonly identity: PinnedTlsIdentity
   readonly hello: PeerHeader & { readonly type: 'hello' }
   /** Without this replica itself. */
-  readonly members: () => readonly PeerMember[]
+  readonly members: () => readonly Pick<PeerMember, 'peerId' | 'tlsKey'>[]
+  /** Replicas that the log lists: those among them that are no members learn so, strangers are cut off. */
+  readonly listed: () => readonly Pick<PeerMember, 'peerId' | 'tlsKey'>[]
+  readonly notMember: () => NotMember
+  /** A connection of ALPN `h2`, with the Ed25519 key that it has shown: no peer's, but an administrator's. */
+  readonly onAdmin: (socket: TLSSocket, key: Uint8Array) => void
   readonly listen: Address
   readonly timing: PeerTiming
   readonly onFrame: (from: string, header: PeerMessageHeader, bodies: Uint8Array) => void
@@ -43,7 +48,12 @@ export class PeerListener {
   constructor(options: PeerListenerOptions) {
     this.#options = options
     const { identity, timing, logger } = options
-    this.#server = createServer({ ...peerTlsOptions(identity), handshakeTimeout: timing.handshakeMsMax })
+    this.#server = createServer({
+      ...peerTlsOptions(identity),
+      // Peers name no protocol.
+      ALPNProtocols: ['h2'],
+      handshakeTimeout: timing.handshakeMsMax,
+    })
     this.#server.maxConnections = connectionsMax
     this.#server.on('secureConnection', (socket) => this.#accept(socket))
     this.#server.on('tlsClientError', (error) => logger.debug({ error }, 'A TLS handshake with a stranger failed.'))
@@ -62,8 +72,17 @@ export class PeerListener {
       const stays = members.some(
         (member) => member.peerId === peerId && key !== undefined && equalBytes(member.tlsKey, key),
       )
-      if (!stays) socket.destroy()
+      if (!stays) this.#dismiss(socket)
     }
+  }
+
+  /** Says why, and ends the connection. */
+  #dismiss(socket: TLSSocket): void {
+    socket.removeAllListeners('data')
+    // What still comes is read and thrown away, so that the other side reads this before it sees the end.
+    socket.resume()
+    socket.end(encodePeerFrameHead(this.#options.notMember(), 0))
+    setTimeout(() => socket.destroy(), this.#options.timing.silenceMsMax).unref()
   }
 
   close(): Promise<void> {
@@ -72,7 +91,7 @@ export class PeerListener {
   }
 
   #accept(socket: TLSSocket): void {
-    const { members, hello, timing, logger } = this.#options
+    const { members, listed, hello, timing, logger, onAdmin } = this.#options
     let peerId: string | undefined
     this.#sockets.add(socket)
     const fail = (error: CipherlogError): void => {
@@ -85,7 +104,11 @@ export class PeerListener {
       if (peerId !== undefined && this.#byPeer.get(peerId) === socket) this.#byPeer.delete(peerId)
     })
     const key = peerTlsKey(socket)
-    const peerIds = members().flatMap((member) =>
+    if (socket.alpnProtocol === 'h2' && key !== undefined) {
+      onAdmin(socket, key)
+      return
+    }
+    const peerIds = [...members(), ...listed()].flatMap((member) =>
       key !== undefined && equalBytes(member.tlsKey, key) ? [member.peerId] : [],
     )
     if (peerIds.length === 0) {
@@ -112,8 +135,13 @@ export class PeerListener {
           this.#receive(socket, peerId, header, bodies)
           continue
         }
-        peerId = checkHello(header, hello.cluster, peerIds)
+        const said = checkHello(header, hello.cluster, peerIds)
         clearTimeout(deadline)
+        if (!members().some((member) => member.peerId === said.peerId && equalBytes(member.tlsKey, key!))) {
+          this.#dismiss(socket)
+          return
+        }
+        peerId = said.peerId
         reader.frameBytesMax = peerFrameBytesMax
         this.#byPeer.get(peerId)?.destroy()
         this.#byPeer.set(peerId, socket)
@@ -145,7 +173,7 @@ export class PeerListener {
         throw new CipherlogError('ERR_PEER_TIMEOUT', 'The peer does not read its answers.')
       }
       socket.write(encodePeerFrameHead({ type: 'pong', sequence: header.sequence }, 0))
-    } else if (header.type === 'hello' || header.type === 'pong') {
+    } else if (header.type === 'hello' || header.type === 'pong' || header.type === 'notMember') {
       throw new CipherlogError('ERR_PEER_PROTOCOL', `The peer sent ${header.type} where it has no place.`)
     } else {
       this.#options.onFrame(peerId, header, bodies)

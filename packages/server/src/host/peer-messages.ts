@@ -12,19 +12,8 @@ export function toPeerHeader(message: Message, group: Uint8Array): RaftHeader {
 
 /** The message that a header holds; undefined if it holds none of Raft's. `from` is the authenticated peer. */
 export function toRaftMessage(header: PeerHeader, from: string, to: string): Message | undefined {
-  switch (header.type) {
-    case 'preVote':
-    case 'preVoteResp':
-    case 'vote':
-    case 'voteResp':
-    case 'append':
-    case 'appendResp':
-    case 'heartbeat':
-    case 'heartbeatResp': {
-      const { group: _group, ...fields } = header
-      return { ...fields, from, to }
-    }
-    default:
-      return undefined
-  }
+  if (!('term' in header)) return undefined
+  if (['snapshot', 'timeoutNow', 'readIndex', 'readIndexResp', 'quiesce'].includes(header.type)) return undefined
+  const { group: _group, ...fields } = header
+  return { ...fields, from, to } as Message
 }

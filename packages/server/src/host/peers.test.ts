@@ -72,7 +72,7 @@ interface Received {
 /** A running transport of replica `self`, with what it received and the states it saw. */
 async function start(
   self: ReturnType<typeof replica>,
-  members: () => readonly PeerMember[],
+  members: PeerTransportOptions['members'],
   options: Partial<PeerTransportOptions> = {},
 ) {
   const received: Received[] = []
@@ -215,6 +215,63 @@ describe('peer transport', () => {
     await vi.waitFor(() => expect(left.states.at(-1)).toEqual([b.peerId, false]))
     expect(right.states.at(-1)).toEqual([a.peerId, false])
     expect(right.transport.send(a.peerId, heartbeat(1))).toBe(false)
+  })
+})
+
+describe('peer transport and membership', () => {
+  const notMember = { type: 'notMember', group, index: 40 } as const
+
+  it('tells a listed replica that is no member so, and takes nothing from it', async () => {
+    const { dial, received, states } = await startListener({
+      members: () => [],
+      listed: () => [{ peerId: a.peerId, tlsKey: a.identity.publicKey }],
+      notMember: () => notMember,
+    })
+    const { socket, answers, closed } = await dial()
+    socket.write(concatBytes(helloA, frame(heartbeat(1))))
+    await closed
+    expect(answers.map(({ header }) => header)).toEqual([notMember])
+    expect([received, states]).toEqual([[], []])
+  })
+
+  it('tells a member that is removed so, and never counts as connected for it again', async () => {
+    let isMember = true
+    const said: unknown[] = []
+    const right = await start(b, () => (isMember ? [{ ...memberOf(a, nowhere), address: undefined }] : []), {
+      listed: () => [{ peerId: a.peerId, tlsKey: a.identity.publicKey }],
+      notMember: () => notMember,
+    })
+    const left = await start(a, () => [memberOf(b, right.address)], {
+      onNotMember: (from, header) => said.push([from, header]),
+    })
+    await vi.waitFor(() => expect(left.states).toEqual([[b.peerId, true]]))
+    isMember = false
+    right.transport.membersChanged()
+    await vi.waitFor(() => expect(said.length).toBeGreaterThan(2))
+    expect(said[0]).toEqual([b.peerId, notMember])
+    expect(left.states).toEqual([
+      [b.peerId, true],
+      [b.peerId, false],
+    ])
+  })
+
+  it('takes frames of a member whose address it does not know', async () => {
+    const right = await start(b, () => [{ ...memberOf(a, nowhere), address: undefined }])
+    const left = await start(a, () => [memberOf(b, right.address)])
+    await vi.waitFor(() => expect(left.transport.send(b.peerId, heartbeat(1))).toBe(true))
+    await vi.waitFor(() => expect(right.received.map(({ header }) => header)).toEqual([heartbeat(1)]))
+    expect(right.transport.send(a.peerId, heartbeat(2))).toBe(false)
+  })
+
+  it('learns from the hello which rules a peer can apply, 1 if it says nothing', async () => {
+    const newer = await startListener({ rulesVersionMax: 3 })
+    const left = await start(a, () => [memberOf(b, newer.address)])
+    expect(left.transport.rulesVersionMax(b.peerId)).toBeUndefined()
+    await vi.waitFor(() => expect(left.transport.rulesVersionMax(b.peerId)).toBe(3))
+    await newer.close()
+    const older = await startListener({ listen: newer.address })
+    await vi.waitFor(() => expect(left.transport.rulesVersionMax(b.peerId)).toBe(1))
+    await older.close()
   })
 })
 
