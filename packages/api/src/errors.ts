@@ -34,6 +34,8 @@ const classes: readonly (readonly [code: string, connectCode: Code, errorClass: 
   ['ERR_SEQUENCE_', Code.FailedPrecondition, RefusedError],
   ['ERR_SESSION_', Code.FailedPrecondition, RefusedError],
   ['ERR_REGISTRY_', Code.FailedPrecondition, CipherlogError],
+  ['ERR_MEMBERSHIP_', Code.FailedPrecondition, CipherlogError],
+  ['ERR_TRANSFER_', Code.FailedPrecondition, CipherlogError],
   ['ERR_BUSY', Code.ResourceExhausted, RefusedError],
   ['ERR_NOT_LEADER', Code.Unavailable, CipherlogError],
   ['ERR_OUTCOME_UNKNOWN', Code.Aborted, CipherlogError],
