@@ -25,6 +25,7 @@ import {
 import { clusterId, digest, groupId, peerId, timeMs } from './common.ts'
 import { logEntryBytesMax } from './log-entry.ts'
 import { confState } from './membership.ts'
+import { snapshotManifestBytesMax } from './snapshot.ts'
 
 /** Version of this protocol; a replica talks to every version from 1 to its own. */
 export const peerProtocolVersion = 1
@@ -32,10 +33,8 @@ export const peerProtocolVersion = 1
 export const appendEntriesMax = 65_536
 export const peerHeaderBytesMax = 8_388_608
 export const peerBodiesBytesMax = 67_108_864
-/** Chunk of a snapshot, or piece of a trail file. */
+/** Piece of a trail file. */
 export const pieceBytesMax = 1_048_576
-/** Manifest of a snapshot. */
-export const snapshotManifestBytesMax = 8_388_608
 /** Payloads asked for, or entries asked about, in one frame. */
 export const repairEntriesMax = 256
 /** Largest value of `length`. */
