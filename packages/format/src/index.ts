@@ -101,12 +101,17 @@ export {
   confChangeTypes,
   confState,
   confTransitions,
+  decodeMembershipChange,
+  encodeMembershipChange,
+  fromStoredConfState,
   memberAddress,
   membershipChange,
   membershipChangeBytesMax,
   membershipPeersMax,
+  toStoredConfState,
   type MemberAddress,
   type MembershipChange,
+  type NamedAddress,
   type StoredConfState,
 } from './membership.ts'
 export {

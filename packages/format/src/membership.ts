@@ -4,7 +4,20 @@
  *
  * Invariant: a change names no peer twice, and no two addresses of one.
  */
-import { array, boolean, enumeration, record, refine, text, toHex, type TypeOf } from '@cipherlog/core'
+import {
+  array,
+  boolean,
+  decode,
+  encode,
+  enumeration,
+  fromHex,
+  record,
+  refine,
+  text,
+  toHex,
+  type TypeOf,
+} from '@cipherlog/core'
+import type { ConfChange, ConfState } from '@cipherlog/raft'
 import { peerId } from './common.ts'
 
 /** Peers of one configuration, one change, and addresses in it: seven voters, replaced at once, and learners beside. */
@@ -64,3 +77,73 @@ export const confState = record('conf-state', {
   autoLeave: [5, boolean()],
 })
 export type StoredConfState = TypeOf<typeof confState>
+
+type TransitionName = keyof typeof confTransitions
+type ChangeTypeName = keyof typeof confChangeTypes
+const nameOf = <N extends string>(numbers: Readonly<Record<N, number>>, value: number): N =>
+  (Object.keys(numbers) as N[]).find((name) => numbers[name] === value)!
+
+/** Where a replica can be reached; `peerId` in 32 hex digits. */
+export interface NamedAddress {
+  readonly peerId: string
+  readonly peers: string
+  readonly api: string
+}
+
+/** The payload of an entry of kind 34. @throws RangeError for what no entry may say. */
+export function encodeMembershipChange(
+  { transition, changes }: ConfChange,
+  addresses: readonly NamedAddress[] = [],
+): Uint8Array {
+  const value: MembershipChange = {
+    transition: confTransitions[transition],
+    changes: changes.map(({ type, peer }) => ({ type: confChangeTypes[type], peerId: fromHex(peer) })),
+  }
+  const stored = addresses.map((address) => ({ ...address, peerId: fromHex(address.peerId) }))
+  return encode(membershipChange, stored.length === 0 ? value : { ...value, addresses: stored })
+}
+
+/**
+ * What an entry of kind 34 says. Without payload it is the one by which a leader leaves a joint configuration.
+ * @throws {@link DecodeError}
+ */
+export function decodeMembershipChange(payload: Uint8Array): {
+  readonly change: ConfChange
+  readonly addresses: readonly NamedAddress[]
+} {
+  if (payload.length === 0) return { change: { transition: 'auto', changes: [] }, addresses: [] }
+  const { transition, changes, addresses = [] } = decode(membershipChange, payload, membershipChangeBytesMax)
+  return {
+    change: {
+      transition: nameOf<TransitionName>(confTransitions, transition),
+      changes: changes.map((each) => ({
+        type: nameOf<ChangeTypeName>(confChangeTypes, each.type),
+        peer: toHex(each.peerId),
+      })),
+    },
+    addresses: addresses.map(({ peerId: id, peers: at, api }) => ({ peerId: toHex(id), peers: at, api })),
+  }
+}
+
+/** A configuration of the core as it is stored. */
+export function toStoredConfState(conf: ConfState): StoredConfState {
+  const ids = (list: readonly string[]): Uint8Array[] => list.map((id) => fromHex(id))
+  return {
+    voters: ids(conf.voters),
+    learners: ids(conf.learners),
+    votersOutgoing: ids(conf.votersOutgoing),
+    learnersNext: ids(conf.learnersNext),
+    autoLeave: conf.autoLeave,
+  }
+}
+
+export function fromStoredConfState(stored: StoredConfState): ConfState {
+  const ids = (list: readonly Uint8Array[]): string[] => list.map((id) => toHex(id))
+  return {
+    voters: ids(stored.voters),
+    learners: ids(stored.learners),
+    votersOutgoing: ids(stored.votersOutgoing),
+    learnersNext: ids(stored.learnersNext),
+    autoLeave: stored.autoLeave,
+  }
+}

@@ -66,7 +66,7 @@ const examples: readonly (readonly [PeerHeader, Uint8Array?])[] = [
   [{ type: 'timeoutNow', group, term: 7 }],
   [{ type: 'readIndex', group, term: 7, context: 4 }],
   [{ type: 'readIndexResp', group, term: 7, context: 4, index: 12 }],
-  [{ type: 'quiesce', group, term: 7 }],
+  [{ type: 'quiesce', group, term: 7, index: 12 }],
   [{ type: 'snapshotQuery', group, index: 9, digest }],
   [{ type: 'snapshotAnswer', group, index: 9, digest, same: false }],
   [{ type: 'chunkRequest', group, digest }],

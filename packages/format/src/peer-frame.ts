@@ -164,7 +164,7 @@ export const peerHeader = choice('peer-header', {
     record('read-index-resp', { group: [1, groupId], term: [2, fromOne], context: [3, count], index: [4, count] }),
   ],
   /** The group is idle: the leader's silence is no reason to campaign. */
-  quiesce: [28, record('quiesce', { group: [1, groupId], term: [2, fromOne] })],
+  quiesce: [28, record('quiesce', { group: [1, groupId], term: [2, fromOne], index: [3, count] })],
   /** The sender's signatures of one checkpoint, as lines of a note; verified before they count. */
   cosignatures: [
     32,

@@ -2,35 +2,52 @@
  * Raft behind the {@link Replicator} seam: joins the payload-free core with the WAL, the transport and the clock,
  * all injected. It carries out the core's effects in order and feeds back what became durable.
  *
- * Invariant: a payload handed out, sent or written has the length and SHA-256 that its ref states.
+ * Invariants: a payload handed out, sent or written has the length and SHA-256 that its ref states;
+ * compacted <= applied <= min(commit, durable).
  */
 import { CipherlogError, equalBytes, invariant, NotLeaderError, type Clock, type Logger } from '@cipherlog/core'
 import { sha256 } from '@cipherlog/crypto/hash'
+import { decodeMembershipChange, encodeMembershipChange } from '@cipherlog/format'
 import {
+  membershipKind,
   noOpKind,
   Raft,
+  type DropReason,
   type Effect,
   type EntryRef,
   type Input,
   type Message,
-  type PersistedState,
   type RaftConfig,
   type Role,
+  type SnapshotMessage,
+  type SnapshotMeta,
 } from '@cipherlog/raft'
-import { type Wal } from '@cipherlog/storage'
+import { type Wal, WalPayloadDamagedError } from '@cipherlog/storage'
 import {
+  type ChangeOutcome,
   type CommittedEntry,
+  type Configuration,
   type Leadership,
+  type MembershipChange,
   type ProposeOutcome,
+  type ReplicaAddress,
   type Replicator,
   type ReplicatorStatus,
+  type SnapshotOffer,
+  type SnapshotReceiver,
+  type Standing,
 } from '../replicator.ts'
+import { PayloadCache } from './payload-cache.ts'
+import { type EntryName } from './payload-repair.ts'
+import { type RaftState } from './raft-state.ts'
 
 const payloadCacheBytesMaxDefault = 64 * 1024 * 1024
 /** Longest time a linearizable read waits for a quorum. */
 const readBarrierMsMax = 5_000
 /** Linearizable reads that may wait at once: one round of heartbeats serves them all. */
 const readsMax = 16_384
+/** Payload bytes of one answer to a peer whose own are damaged; a single larger one still goes. */
+const repairAnswerBytesMax = 8 * 1024 * 1024
 
 const roleNames: Readonly<Record<Role, Leadership['role']>> = {
   follower: 'follower',
@@ -39,15 +56,26 @@ const roleNames: Readonly<Record<Role, Leadership['role']>> = {
   leader: 'leader',
 }
 
+const refusals: Readonly<Partial<Record<DropReason, (ChangeOutcome & { outcome: 'refused' })['reason']>>> = {
+  'conf-pending': 'pending',
+  'conf-invalid': 'invalid',
+  'would-lose-quorum': 'quorum',
+  'learner-behind': 'behind',
+}
+
 export interface RaftReplicatorOptions {
   readonly config: RaftConfig
-  readonly persisted: PersistedState
+  readonly state: RaftState
   readonly group: Uint8Array
   readonly wal: Wal
   readonly clock: Clock
   readonly logger: Logger
   /** Hands a message to the transport, and does not call back; `payloads` belong to an append's entries, in order. */
   readonly send: (to: string, message: Message, payloads: readonly Uint8Array[]) => void
+  /** Tells a leader that its snapshot could not be fetched. */
+  readonly declineSnapshot?: (to: string, index: number) => void
+  /** Resolves once a damaged payload has been fetched from a peer; without it a damaged payload stops the node. */
+  readonly filled?: (index: number) => Promise<void>
   /** Payloads of recent entries kept, so that sending and applying touch no disk; default 64 MiB. */
   readonly payloadCacheBytesMax?: number
   /** A write of the WAL is durable: payload bytes and the time it took, in ms. */
@@ -58,20 +86,37 @@ export interface RaftReplicatorOptions {
 
 interface PendingProposal {
   readonly payload: Uint8Array
-  readonly settle: (outcome: ProposeOutcome) => void
+  readonly settle: (outcome: ChangeOutcome) => void
   index: number | undefined
+}
+
+interface PendingTransfer {
+  readonly to: string
+  readonly resolve: () => void
+  readonly reject: (error: unknown) => void
 }
 
 export class RaftReplicator implements Replicator {
   readonly #raft: Raft
   readonly #options: RaftReplicatorOptions
-  /** Payloads by index with the term they belong to; oldest first. */
-  readonly #payloads = new Map<number, { term: number; payload: Uint8Array }>()
-  #payloadBytes = 0
+  readonly #payloads: PayloadCache
   readonly #proposals = new Map<number, PendingProposal>()
   /** Proposals by the index they were appended at. */
   readonly #proposalAt = new Map<number, number>()
-  readonly #reads = new Map<number, { resolve: (index: number) => void; reject: (error: unknown) => void }>()
+  readonly #reads = new Map<
+    number,
+    { readonly resolve: (index: number) => void; readonly reject: (error: unknown) => void; ticks: number }
+  >()
+  #transfer: PendingTransfer | undefined
+  /** Who took part from which position on, ascending: at least from the newest snapshot or compaction. */
+  #configurations: { readonly index: number; readonly configuration: Configuration }[]
+  /** What entries that are not committed yet say of addresses. */
+  readonly #addresses: Map<number, readonly ReplicaAddress[]>
+  #changed: { readonly configuration: Configuration; readonly index: number }[] = []
+  readonly #configurationListeners: Parameters<Replicator['onConfigurationChange']>[0][] = []
+  #receiver: SnapshotReceiver | undefined
+  /** Snapshot and log change places: writes wait. */
+  #installing: Promise<void> | undefined
   #nextId = 1
   #committedIndex = 0
   #leadingSince: number | undefined
@@ -86,72 +131,152 @@ export class RaftReplicator implements Replicator {
 
   constructor(options: RaftReplicatorOptions) {
     this.#options = options
-    this.#raft = new Raft(options.config, options.persisted)
-    this.#committedIndex = options.persisted.applied ?? 0
+    const { persisted, addresses } = options.state
+    this.#raft = new Raft(options.config, persisted)
+    this.#payloads = new PayloadCache(options.payloadCacheBytesMax ?? payloadCacheBytesMaxDefault)
+    this.#committedIndex = persisted.applied ?? 0
+    this.#configurations = [{ index: persisted.confIndex ?? 0, configuration: persisted.confState }]
+    this.#addresses = new Map(addresses)
   }
 
   /** Advances Raft's timers by one tick. */
   tick(): void {
-    this.#step({ type: 'tick', clockMs: this.#options.clock.now() })
+    const { clock, config } = this.#options
+    this.#step({ type: 'tick', clockMs: clock.now(), monotonicMs: Math.floor(clock.monotonic()) })
+    // What a follower asked, or was answered, may be lost.
+    for (const [context, read] of this.#reads) {
+      if (++read.ticks % config.electionTicks === 0) this.#askToRead(context)
+    }
   }
 
   unreachable(peer: string): void {
     this.#step({ type: 'unreachable', peer })
   }
 
+  /** `peer` says whether it has installed the snapshot that it was offered. */
+  snapshotStatus(peer: string, ok: boolean): void {
+    this.#step({ type: 'snapshotStatus', peer, ok })
+  }
+
   /**
    * A message of an authenticated peer; `payloads` belong to its entries, in order.
-   * @throws CipherlogError `ERR_PEER_PAYLOAD`, `ERR_RAFT_MESSAGE`: the peer's fault; nothing changed.
+   * @throws CipherlogError `ERR_PEER_PAYLOAD`, `ERR_RAFT_MESSAGE`, DecodeError: the peer's fault; nothing changed.
    */
   receive(message: Message, payloads: readonly Uint8Array[]): void {
-    if (message.type === 'append') {
-      if (payloads.length !== message.entries.length) {
-        throw new CipherlogError('ERR_PEER_PAYLOAD', 'An append carries another number of payloads than entries.')
-      }
-      message.entries.forEach((ref, i) => checkPayload(ref, payloads[i]!))
+    if (message.type === 'snapshot') {
+      this.#offered(message)
+      return
     }
-    this.#step({ type: 'message', message, clockMs: this.#options.clock.now() }, payloads)
+    if (message.type !== 'append') {
+      this.#step({ type: 'message', message, clockMs: this.#options.clock.now() })
+      return
+    }
+    if (payloads.length !== message.entries.length) {
+      throw new CipherlogError('ERR_PEER_PAYLOAD', 'An append carries another number of payloads than entries.')
+    }
+    const entries = message.entries.map((ref, i) => {
+      checkPayload(ref, payloads[i]!)
+      return ref.kind === membershipKind ? { ...ref, change: decodeMembershipChange(payloads[i]!).change } : ref
+    })
+    this.#step({ type: 'message', message: { ...message, entries }, clockMs: this.#options.clock.now() }, payloads)
   }
 
   propose(kind: number, payload: Uint8Array): Promise<ProposeOutcome> {
+    invariant(kind !== membershipKind, 'Membership changes through proposeChange.')
     return new Promise((settle) => {
-      if (this.#stopped) {
-        settle({ outcome: 'dropped', reason: 'not-leader', leaderId: undefined })
-        return
-      }
-      const proposalId = this.#nextId++
-      this.#proposals.set(proposalId, { payload, settle, index: undefined })
-      this.#step({
+      this.#propose(payload, settle as (outcome: ChangeOutcome) => void, (proposalId) => ({
         type: 'propose',
         proposalId,
         kind,
         bytes: payload.length,
         digest: sha256(payload),
         clockMs: this.#options.clock.now(),
-      })
+      }))
     })
   }
 
-  async committed(from: number, bytesMax: number): Promise<readonly CommittedEntry[]> {
-    while (this.#committedIndex < from && !this.#stopped) {
-      await new Promise<void>((resolve) => this.#waiting.push(resolve))
+  proposeChange({ transition, changes, addresses }: MembershipChange): Promise<ChangeOutcome> {
+    const change = { transition, changes }
+    let payload: Uint8Array
+    try {
+      payload = encodeMembershipChange(change, addresses)
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error
+      return Promise.resolve({ outcome: 'refused', reason: 'invalid' })
     }
-    if (this.#stopped) return []
+    return new Promise((settle) => {
+      this.#propose(payload, settle, (proposalId) => ({
+        type: 'proposeConf',
+        proposalId,
+        change,
+        bytes: payload.length,
+        digest: sha256(payload),
+        clockMs: this.#options.clock.now(),
+      }))
+    })
+  }
+
+  #propose(payload: Uint8Array, settle: (outcome: ChangeOutcome) => void, input: (proposalId: number) => Input): void {
+    if (this.#stopped) {
+      settle({ outcome: 'dropped', reason: 'not-leader', leaderId: undefined })
+      return
+    }
+    const proposalId = this.#nextId++
+    this.#proposals.set(proposalId, { payload, settle, index: undefined })
+    this.#step(input(proposalId))
+  }
+
+  async committed(from: number, bytesMax: number, signal?: AbortSignal): Promise<readonly CommittedEntry[]> {
+    for (;;) {
+      while (this.#committedIndex < from && !this.#stopped && signal?.aborted !== true) await this.#woken(signal)
+      if (this.#stopped || signal?.aborted === true) return []
+      if (from <= this.#compactedIndex) {
+        throw new CipherlogError('ERR_LOG_COMPACTED', `Entry ${from} is not in the log any more; go on from a snapshot.`, {
+          details: { index: from, compactedIndex: this.#compactedIndex },
+        })
+      }
+      const entries = await this.#read(from, bytesMax, signal)
+      if (entries !== undefined) return entries
+    }
+  }
+
+  /** Resolves when something was committed, or it makes no sense to wait any more. */
+  #woken(signal: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve)
+      signal?.addEventListener('abort', () => resolve(), { once: true })
+    })
+  }
+
+  /** Committed entries from `from` on; undefined if the log changed under the read, or its first payload was damaged. */
+  async #read(from: number, bytesMax: number, signal?: AbortSignal): Promise<readonly CommittedEntry[] | undefined> {
+    const { wal, group, filled } = this.#options
     const out: CommittedEntry[] = []
     let bytes = 0
     for (let index = from; index <= this.#committedIndex && bytes < bytesMax; index++) {
       const ref = this.#raft.log.ref(index)
-      const cached = this.#cached(ref)
-      if (cached === undefined) {
-        if (out.length > 0) break
-        const read = await this.#options.wal.read(this.#options.group, index, this.#committedIndex, bytesMax)
-        invariant(read.length > 0, 'The WAL lacks a committed entry.', { index })
-        return read.map(({ ref: { index: at, time, kind }, payload }) => ({ index: at, time, kind, payload }))
-      }
+      const cached = this.#payloads.get(ref)
+      if (cached === undefined) break
       bytes += cached.length
       out.push({ index, time: ref.time, kind: ref.kind, payload: cached })
     }
-    return out
+    if (out.length > 0) return out
+    let to = this.#committedIndex
+    for (;;) {
+      try {
+        const read = await wal.read(group, from, to, bytesMax)
+        return read.map(({ ref: { index, time, kind }, payload }) => ({ index, time, kind, payload }))
+      } catch (error) {
+        // Compacted, or replaced by a snapshot, meanwhile.
+        if (this.#compactedIndex >= from || signal?.aborted === true) return undefined
+        if (!(error instanceof WalPayloadDamagedError) || filled === undefined) throw error
+        if (error.index === from) {
+          await filled(from)
+          return undefined
+        }
+        to = error.index - 1
+      }
+    }
   }
 
   appliedUpTo(index: number): void {
@@ -175,9 +300,16 @@ export class RaftReplicator implements Replicator {
           clearTimeout(timer)
           settle(value)
         }
-      this.#reads.set(context, { resolve: done(resolve), reject: done(reject) })
-      this.#step({ type: 'readIndex', context })
+      this.#reads.set(context, { resolve: done(resolve), reject: done(reject), ticks: 0 })
+      this.#askToRead(context)
     })
+  }
+
+  #askToRead(context: number): void {
+    const { config, clock } = this.#options
+    const lease = (config.leaseMs ?? 0) > 0
+    const monotonicMs = Math.floor(clock.monotonic())
+    this.#step(lease ? { type: 'readIndex', context, lease, monotonicMs } : { type: 'readIndex', context })
   }
 
   leadingSince(): number | undefined {
@@ -186,18 +318,123 @@ export class RaftReplicator implements Replicator {
 
   status(): ReplicatorStatus {
     const status = this.#raft.status
+    const members = Object.entries(status.peers).map(([id, peer]) => {
+      const { state, match, next, paused, inflight, recentActive, pendingSnapshot } = peer
+      return [
+        id,
+        { state, matchIndex: match, nextIndex: next, paused, inflight, alive: recentActive, pendingSnapshot },
+      ] as const
+    })
     return {
-      role: roleNames[status.role],
+      role: status.isLearner && status.role === 'follower' ? 'learner' : roleNames[status.role],
       term: status.term,
       leaderId: status.leaderId,
       commitIndex: status.commit,
       lastIndex: status.lastIndex,
-      matchIndexes: Object.fromEntries(Object.entries(status.peers).map(([id, peer]) => [id, peer.match])),
+      compactedIndex: this.#compactedIndex,
+      snapshotIndex: status.snapshotIndex,
+      configuration: status.confState,
+      transferringTo: status.leadTransferee,
+      members: Object.fromEntries(members),
     }
+  }
+
+  get #compactedIndex(): number {
+    return this.#raft.status.firstIndex - 1
   }
 
   onLeadershipChange(listener: (leadership: Leadership) => void): void {
     this.#listeners.push(listener)
+  }
+
+  onConfigurationChange(listener: Parameters<Replicator['onConfigurationChange']>[0]): void {
+    this.#configurationListeners.push(listener)
+  }
+
+  standingAt(index: number): Standing {
+    const { firstIndex, applied } = this.#raft.status
+    const term = this.#raft.log.term(index)
+    const known = this.#configurations.findLast((each) => each.index <= index)
+    if (index < firstIndex - 1 || index > applied || term === undefined || known === undefined) {
+      throw new RangeError(`position ${index} is not between the start of the log and what is applied`)
+    }
+    return { term, configuration: known.configuration }
+  }
+
+  transferLeadership(to: string): Promise<void> {
+    if (this.#stopped || this.#raft.status.role !== 'leader') {
+      return Promise.reject(new NotLeaderError(this.#raft.status.leaderId))
+    }
+    return new Promise((resolve, reject) => {
+      this.#transfer?.reject(transferFailed('superseded'))
+      this.#transfer = { to, resolve, reject }
+      this.#step({ type: 'transferLeadership', to })
+    })
+  }
+
+  stepDown(): void {
+    this.#step({ type: 'stepDown' })
+  }
+
+  forgetLeader(): void {
+    this.#step({ type: 'forgetLeader' })
+  }
+
+  async compactTo(index: number): Promise<number> {
+    const { wal, group } = this.#options
+    const { applied, commit, durableIndex } = this.#raft.status
+    invariant(index <= applied && applied <= Math.min(commit, durableIndex), 'What is compacted must be applied.', {
+      index,
+      applied,
+      commit,
+      durableIndex,
+    })
+    if (this.#stopped || index <= this.#compactedIndex) return this.#compactedIndex
+    this.#step({ type: 'compact', index })
+    const from = this.#configurations.findLastIndex((each) => each.index <= index)
+    this.#configurations = this.#configurations.slice(Math.max(0, from))
+    return wal.compactTo(group, index)
+  }
+
+  offerSnapshot({ index, digest }: SnapshotOffer): void {
+    const { term, configuration } = this.standingAt(index)
+    const time = this.#raft.log.time(index)
+    invariant(time !== undefined, 'A snapshot is offered of a position that the log does not know.', { index })
+    this.#step({ type: 'snapshotAvailable', meta: { index, term, time, confState: configuration, digest } })
+  }
+
+  onSnapshotOffer(receiver: SnapshotReceiver): void {
+    this.#receiver = receiver
+  }
+
+  /** Those of `names` whose payload is here and whole, about 8 MiB of them. */
+  async payloadsFor(names: readonly EntryName[]): Promise<{ ref: EntryRef; payload: Uint8Array }[]> {
+    const out: { ref: EntryRef; payload: Uint8Array }[] = []
+    let bytes = 0
+    for (const { index, term, digest } of names) {
+      const { firstIndex, lastIndex } = this.#raft.status
+      if (index < firstIndex || index > lastIndex) continue
+      const ref = this.#raft.log.ref(index)
+      if (ref.term !== term || !equalBytes(ref.digest, digest)) continue
+      if (out.length > 0 && bytes + ref.bytes > repairAnswerBytesMax) break
+      const payload = this.#payloads.get(ref) ?? (await this.#wholePayload(ref))
+      if (payload === undefined) continue
+      bytes += payload.length
+      out.push({ ref, payload })
+    }
+    return out
+  }
+
+  /** From the disk; undefined if it is damaged or gone. */
+  async #wholePayload(ref: EntryRef): Promise<Uint8Array | undefined> {
+    const { wal, group } = this.#options
+    try {
+      const [read] = await wal.read(group, ref.index, ref.index, Number.MAX_SAFE_INTEGER)
+      return read?.ref.term === ref.term ? read.payload : undefined
+    } catch (error) {
+      if (error instanceof WalPayloadDamagedError || error instanceof RangeError) return undefined
+      throw error
+    }
   }
 
   /** Settles everything that waits; nothing is stepped afterwards. */
@@ -207,9 +444,34 @@ export class RaftReplicator implements Replicator {
     this.#leadingSince = undefined
     for (const proposal of this.#proposals.values()) proposal.settle({ outcome: 'unknown' })
     for (const read of this.#reads.values()) read.reject(new NotLeaderError(undefined))
+    this.#transfer?.reject(new NotLeaderError(undefined))
+    this.#transfer = undefined
     this.#proposals.clear()
     this.#reads.clear()
     this.#wake()
+  }
+
+  /** A leader offers a snapshot: it is stepped once the whole of it is here, or not needed. */
+  #offered(message: SnapshotMessage): void {
+    const { meta, from } = message
+    const offer = { index: meta.index, digest: meta.digest }
+    const step = (): void => {
+      this.#step({ type: 'message', message, clockMs: this.#options.clock.now() })
+    }
+    const { commit } = this.#raft.status
+    if (meta.index <= commit || this.#raft.log.term(meta.index) === meta.term) {
+      step()
+      return
+    }
+    if (this.#receiver === undefined) return
+    this.#receiver.fetch(offer, from).then(
+      (ok) => {
+        if (this.#stopped) return
+        if (ok) step()
+        else this.#options.declineSnapshot?.(from, meta.index)
+      },
+      (error: unknown) => this.#fail(error),
+    )
   }
 
   #wake(): void {
@@ -266,11 +528,7 @@ export class RaftReplicator implements Replicator {
         this.#reads.delete(effect.context)
         return
       case 'dropped':
-        this.#settle(effect.proposalId, {
-          outcome: 'dropped',
-          reason: effect.reason === 'not-leader' ? 'not-leader' : 'busy',
-          leaderId: effect.leaderId,
-        })
+        this.#settle(effect.proposalId, dropped(effect.reason, effect.leaderId))
         return
       case 'lost': {
         const index = this.#proposals.get(effect.proposalId)?.index
@@ -287,23 +545,37 @@ export class RaftReplicator implements Replicator {
         this.#leadershipChanged = true
         return
       case 'confChanged':
-      case 'forwarded':
-      case 'transferred':
-      case 'transferFailed':
-        // What asks for these is not wired up yet.
+        this.#configurations.push({ index: effect.index, configuration: effect.confState })
+        this.#changed.push({ index: effect.index, configuration: effect.confState })
         return
+      case 'transferred':
+        this.#transfer?.resolve()
+        this.#transfer = undefined
+        return
+      case 'transferFailed':
+        if (this.#transfer?.to !== effect.to) return
+        this.#transfer.reject(transferFailed(effect.reason))
+        this.#transfer = undefined
+        return
+      case 'forwarded':
+        invariant(false, 'Proposals are not forwarded.')
     }
   }
 
-  /** Tells who leads, once the effects of the step that changed it are carried out. */
+  /** Tells who leads and who takes part, once the effects of the step that changed it are carried out. */
   #announce(): void {
+    for (const { configuration, index } of this.#changed.splice(0)) {
+      const addresses = this.#addresses.get(index) ?? []
+      this.#addresses.delete(index)
+      for (const listener of this.#configurationListeners) listener(configuration, index, addresses)
+    }
     if (!this.#leadershipChanged) return
     this.#leadershipChanged = false
     const { role, term, leaderId } = this.status()
     for (const listener of this.#listeners) listener({ role, term, leaderId })
   }
 
-  #settle(proposalId: number, outcome: ProposeOutcome): void {
+  #settle(proposalId: number, outcome: ChangeOutcome): void {
     this.#proposals.get(proposalId)?.settle(outcome)
     this.#proposals.delete(proposalId)
   }
@@ -311,7 +583,8 @@ export class RaftReplicator implements Replicator {
   #append(effect: Effect & { type: 'append' }, input: Input, payloads: readonly Uint8Array[]): void {
     const entries = effect.entries.map(({ ref, proposalId }) => {
       const payload = this.#payloadOf(ref, proposalId, input, payloads)
-      this.#remember(ref, payload)
+      this.#payloads.set(ref, payload)
+      if (ref.kind === membershipKind) this.#addresses.set(ref.index, decodeMembershipChange(payload).addresses)
       if (proposalId !== undefined) {
         this.#proposals.get(proposalId)!.index = ref.index
         this.#proposalAt.set(ref.index, proposalId)
@@ -320,30 +593,51 @@ export class RaftReplicator implements Replicator {
     })
     const { wal, group, clock, onAppended } = this.#options
     const start = clock.monotonic()
-    wal
-      .append({
+    const { snapshot } = effect
+    if (snapshot !== undefined) this.#installing = this.#install(snapshot)
+    const write = (): Promise<void> =>
+      wal.append({
         group,
+        snapshot: snapshot && { index: snapshot.index, term: snapshot.term, time: snapshot.time },
         hardState: effect.hardState,
         truncateFrom: effect.truncateFrom,
         entries,
-        fencingTerm: this.#raft.status.term,
+        fencingTerm,
       })
-      .then(
-        () => {
-          onAppended?.(
-            entries.reduce((sum, { payload }) => sum + payload.length, 0),
-            clock.monotonic() - start,
-          )
-          this.#step({ type: 'appended', ioId: effect.ioId })
-        },
-        (error: unknown) => this.#fail(error),
-      )
+    const fencingTerm = this.#raft.status.term
+    // Nothing is written to the old log while the new one is being put in its place.
+    const written = this.#installing === undefined ? write() : this.#installing.then(write)
+    if (this.#installing !== undefined) this.#installing = written
+    written.then(
+      () => {
+        if (this.#installing === written) this.#installing = undefined
+        onAppended?.(
+          entries.reduce((sum, { payload }) => sum + payload.length, 0),
+          clock.monotonic() - start,
+        )
+        this.#step({ type: 'appended', ioId: effect.ioId })
+        if (snapshot !== undefined && !this.#stopped) this.#receiver!.installed(offerOf(snapshot))
+      },
+      (error: unknown) => this.#fail(error),
+    )
+  }
+
+  /** The core has taken a snapshot for its log: what was known of the old one is forgotten, then the state replaced. */
+  #install(meta: SnapshotMeta): Promise<void> {
+    invariant(this.#receiver !== undefined, 'A snapshot was taken that nobody can install.')
+    this.#committedIndex = meta.index
+    this.#payloads.clear()
+    this.#addresses.clear()
+    this.#configurations = [{ index: meta.index, configuration: meta.confState }]
+    this.#changed.push({ index: meta.index, configuration: meta.confState })
+    return this.#receiver.install(offerOf(meta))
   }
 
   /** Where the payload of an appended entry is: proposed here, in the append message, or none (the no-op). */
   #payloadOf(ref: EntryRef, proposalId: number | undefined, input: Input, payloads: readonly Uint8Array[]): Uint8Array {
     if (proposalId !== undefined) return this.#proposals.get(proposalId)!.payload
-    if (ref.kind === noOpKind && ref.bytes === 0) return new Uint8Array(0)
+    // The leader's own: it opens its term, or leaves a joint configuration.
+    if (ref.bytes === 0 && (ref.kind === noOpKind || ref.kind === membershipKind)) return new Uint8Array(0)
     invariant(
       input.type === 'message' && input.message.type === 'append',
       'The core appended an entry without payload.',
@@ -353,34 +647,13 @@ export class RaftReplicator implements Replicator {
     return payload
   }
 
-  #remember(ref: EntryRef, payload: Uint8Array): void {
-    const before = this.#payloads.get(ref.index)
-    if (before !== undefined) {
-      this.#payloads.delete(ref.index)
-      this.#payloadBytes -= before.payload.length
-    }
-    this.#payloads.set(ref.index, { term: ref.term, payload })
-    this.#payloadBytes += payload.length
-    const bytesMax = this.#options.payloadCacheBytesMax ?? payloadCacheBytesMaxDefault
-    for (const [index, { payload: oldest }] of this.#payloads) {
-      if (this.#payloadBytes <= bytesMax) break
-      this.#payloads.delete(index)
-      this.#payloadBytes -= oldest.length
-    }
-  }
-
-  #cached(ref: EntryRef): Uint8Array | undefined {
-    const cached = this.#payloads.get(ref.index)
-    return cached?.term === ref.term ? cached.payload : undefined
-  }
-
   #send(to: string, message: Message): void {
     const { send, logger } = this.#options
     if (message.type !== 'append' || message.entries.length === 0) {
       send(to, message, [])
       return
     }
-    const cached = message.entries.map((ref) => this.#cached(ref))
+    const cached = message.entries.map((ref) => this.#payloads.get(ref))
     if (cached.every((payload) => payload !== undefined) && !this.#sendQueues.has(to)) {
       send(to, message, cached)
       return
@@ -388,7 +661,8 @@ export class RaftReplicator implements Replicator {
     const queued = (this.#sendQueues.get(to) ?? Promise.resolve())
       .then(async () => send(to, message, await this.#payloadsFor(message.entries)))
       .catch((error: unknown) => {
-        // Raft retries a lost append; a damaged disk shows when the entry is applied here.
+        // Raft sends again what is lost, and by then the payload may have been fetched from another peer.
+        if (error instanceof WalPayloadDamagedError) void this.#options.filled?.(error.index)
         logger.warn({ err: error, to }, 'could not read entries for a peer')
         this.unreachable(to)
       })
@@ -401,7 +675,7 @@ export class RaftReplicator implements Replicator {
   async #payloadsFor(refs: readonly EntryRef[]): Promise<Uint8Array[]> {
     const out: Uint8Array[] = []
     for (const ref of refs) {
-      let payload = this.#cached(ref)
+      let payload = this.#payloads.get(ref)
       if (payload === undefined) {
         const [read] = await this.#options.wal.read(this.#options.group, ref.index, ref.index, Number.MAX_SAFE_INTEGER)
         payload = read?.payload
@@ -421,4 +695,28 @@ function checkPayload(ref: EntryRef, payload: Uint8Array): void {
       details: { index: ref.index, term: ref.term },
     })
   }
+}
+
+const offerOf = ({ index, digest }: SnapshotMeta): SnapshotOffer => ({ index, digest })
+
+function dropped(reason: DropReason, leaderId: string | undefined): ChangeOutcome {
+  const refusal = refusals[reason]
+  if (refusal !== undefined) return { outcome: 'refused', reason: refusal }
+  return { outcome: 'dropped', reason: reason === 'not-leader' ? 'not-leader' : 'busy', leaderId }
+}
+
+const transferFailures = {
+  'not-leader': 'this replica does not lead',
+  'not-a-voter': 'it is no other voter of the group',
+  superseded: 'another transfer was asked for',
+  timeout: 'it did not take over in time',
+  'lost-leadership': 'leadership was lost meanwhile',
+} as const
+
+function transferFailed(reason: keyof typeof transferFailures): CipherlogError {
+  return new CipherlogError(
+    'ERR_TRANSFER_FAILED',
+    `Leadership was not handed over: ${transferFailures[reason]}; look who leads and try again.`,
+    { details: { reason } },
+  )
 }
