@@ -24,6 +24,7 @@ import { type admit } from '../pipeline/admission.ts'
 import { crossCheckTree } from '../pipeline/cross-check.ts'
 import { type CosigningMessage } from '../pipeline/publisher.ts'
 import { RaftReplicator } from '../pipeline/raft-replicator.ts'
+import { readRaftState } from '../pipeline/raft-state.ts'
 import { Replica, resumedFrom, type ReplicaObserver } from '../pipeline/replica.ts'
 import { type Leadership } from '../replicator.ts'
 import { type Address, type NodeConfig } from './config.ts'
@@ -131,6 +132,15 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
       options.onFatal?.(error)
     }
 
+    const raftState = await readRaftState({
+      group: ledger.group,
+      wal,
+      contents: log,
+      applied: ledger.appliedIndex,
+      confState: confStateOf(genesis.cosigners.members.map((member) => toHex(member.peerId))),
+      confIndex: 0,
+      filled: () => Promise.reject(new Error('not yet')),
+    })
     const replicator: RaftReplicator = new RaftReplicator({
       config: {
         id: selfId,
@@ -148,12 +158,7 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
         initialTimeMs: genesis.createdAt,
         random: Math.random,
       },
-      persisted: {
-        hardState: log.hardState ?? { term: 0, votedFor: undefined, commit: 0 },
-        refs: log.refs,
-        applied: ledger.appliedIndex,
-        confState: confStateOf(genesis.cosigners.members.map((member) => toHex(member.peerId))),
-      },
+      state: raftState,
       group: ledger.group,
       wal,
       clock: systemClock,

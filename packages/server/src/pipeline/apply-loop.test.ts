@@ -163,7 +163,7 @@ describe('ApplyLoop', () => {
   it('stops before an entry of a kind that it does not know, and names what to do', async () => {
     await setUp()
     const applied = ledger.appliedIndex
-    replicator.inject(34, utf8('from the future'))
+    replicator.inject(63, utf8('from the future'))
     expect(await running.catch(errorCode)).toBe('ERR_RULES_UNKNOWN')
     expect(ledger.appliedIndex).toBe(applied)
   })

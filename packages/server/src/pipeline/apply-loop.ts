@@ -41,7 +41,7 @@ export interface ApplyLoopOptions {
 
 export class ApplyLoop {
   readonly #options: ApplyLoopOptions
-  #stopped = false
+  readonly #stopped = new AbortController()
   #waiting: { index: number; resolve: () => void }[] = []
 
   constructor(options: ApplyLoopOptions) {
@@ -51,11 +51,11 @@ export class ApplyLoop {
   /** Runs until {@link stop} or until the replicator stops; rejects when the node must stop. */
   async run(): Promise<void> {
     const { ledger, replicator, room } = this.#options
-    while (!this.#stopped) {
-      const entries = await replicator.committed(ledger.appliedIndex + 1, piecesBytesMax)
+    while (!this.#stopped.signal.aborted) {
+      const entries = await replicator.committed(ledger.appliedIndex + 1, piecesBytesMax, this.#stopped.signal)
       if (entries.length === 0) return
       for (const entry of entries) {
-        if (this.#stopped) return
+        if (this.#stopped.signal.aborted) return
         invariant(entry.index === ledger.appliedIndex + 1, 'Committed entries came with a gap.', { index: entry.index })
         await this.#apply(entry)
         replicator.appliedUpTo(entry.index)
@@ -66,7 +66,7 @@ export class ApplyLoop {
   }
 
   stop(): void {
-    this.#stopped = true
+    this.#stopped.abort()
     for (const { resolve } of this.#waiting) resolve()
     this.#waiting = []
   }
@@ -74,8 +74,9 @@ export class ApplyLoop {
   /** Resolves once everything up to `index` is applied. @throws CipherlogError `ERR_UNAVAILABLE` if it never will be. */
   async reached(index: number): Promise<void> {
     if (this.#options.ledger.appliedIndex >= index) return
-    if (!this.#stopped) await new Promise<void>((resolve) => this.#waiting.push({ index, resolve }))
-    if (this.#stopped) throw new CipherlogError('ERR_UNAVAILABLE', 'The replica is stopping; ask another one.')
+    if (!this.#stopped.signal.aborted) await new Promise<void>((resolve) => this.#waiting.push({ index, resolve }))
+    if (this.#stopped.signal.aborted)
+      throw new CipherlogError('ERR_UNAVAILABLE', 'The replica is stopping; ask another one.')
   }
 
   #wake(): void {

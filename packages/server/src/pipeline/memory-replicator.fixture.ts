@@ -2,14 +2,19 @@
  * A one-node twin of the replicated log, in memory: what is proposed is durable and committed at the next turn of the
  * event loop, unless a test says otherwise. Simple enough to be right, so that the contract shows what the other does.
  */
-import { invariant, NotLeaderError } from '@cipherlog/core'
-import { entryKinds } from '@cipherlog/format'
+import { CipherlogError, invariant, NotLeaderError } from '@cipherlog/core'
+import { decodeMembershipChange, encodeMembershipChange, entryKinds } from '@cipherlog/format'
 import {
+  type ChangeOutcome,
   type CommittedEntry,
+  type Configuration,
   type Leadership,
+  type MembershipChange,
   type ProposeOutcome,
   type Replicator,
   type ReplicatorStatus,
+  type SnapshotOffer,
+  type Standing,
 } from '../replicator.ts'
 
 /** What survives a restart. */
@@ -24,6 +29,10 @@ export class MemoryReplicator implements Replicator {
   readonly #now: () => number
   readonly #listeners: ((leadership: Leadership) => void)[] = []
   readonly #proposed: { kind: number; payload: Uint8Array; settle: (outcome: ProposeOutcome) => void }[] = []
+  readonly #configurations: { readonly index: number; readonly configuration: Configuration }[]
+  readonly #configurationListeners: Parameters<Replicator['onConfigurationChange']>[0][] = []
+  #compactedIndex = 0
+  #snapshotIndex = 0
   #commitIndex: number
   #appliedIndex = 0
   #leadingSince: number | undefined
@@ -37,6 +46,33 @@ export class MemoryReplicator implements Replicator {
     this.#id = options.id
     this.#now = options.now
     this.#commitIndex = options.log.entries.length
+    const alone: Configuration = {
+      voters: [options.id],
+      learners: [],
+      votersOutgoing: [],
+      learnersNext: [],
+      autoLeave: false,
+    }
+    this.#configurations = [{ index: 0, configuration: alone }]
+    for (const { index, kind, payload } of options.log.entries) this.#reconfigure(index, kind, payload)
+  }
+
+  get #configuration(): Configuration {
+    return this.#configurations.at(-1)!.configuration
+  }
+
+  /** It votes alone, whoever learns beside. */
+  #reconfigure(index: number, kind: number, payload: Uint8Array): void {
+    if (kind !== entryKinds.membership) return
+    const { change, addresses } = decodeMembershipChange(payload)
+    const learners = new Set(this.#configuration.learners)
+    for (const { type, peer } of change.changes) {
+      if (type === 'addLearner') learners.add(peer)
+      else learners.delete(peer)
+    }
+    const configuration = { ...this.#configuration, learners: [...learners].sort() }
+    this.#configurations.push({ index, configuration })
+    for (const listener of this.#configurationListeners) listener(configuration, index, addresses)
   }
 
   /** Starts a term of its own, with its no-op. */
@@ -72,6 +108,7 @@ export class MemoryReplicator implements Replicator {
     const time = Math.max(entries.at(-1)?.time ?? 0, this.#now())
     entries.push({ index: entries.length + 1, time, kind, payload })
     this.#commitIndex = entries.length
+    this.#reconfigure(entries.length, kind, payload)
     this.#wake()
     return entries.length
   }
@@ -98,11 +135,15 @@ export class MemoryReplicator implements Replicator {
     }
   }
 
-  async committed(from: number, bytesMax: number): Promise<readonly CommittedEntry[]> {
-    while (this.#commitIndex < from && !this.#stopped) {
-      await new Promise<void>((resolve) => (this.#wake = resolve))
+  async committed(from: number, bytesMax: number, signal?: AbortSignal): Promise<readonly CommittedEntry[]> {
+    while (this.#commitIndex < from && !this.#stopped && signal?.aborted !== true) {
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+        signal?.addEventListener('abort', () => resolve(), { once: true })
+      })
     }
-    if (this.#stopped) return []
+    if (this.#stopped || signal?.aborted === true) return []
+    if (from <= this.#compactedIndex) throw new CipherlogError('ERR_LOG_COMPACTED', 'That entry is gone.')
     const out: CommittedEntry[] = []
     let bytes = 0
     for (let index = from; index <= this.#commitIndex && (out.length === 0 || bytes < bytesMax); index++) {
@@ -136,9 +177,57 @@ export class MemoryReplicator implements Replicator {
       leaderId: leads ? this.#id : undefined,
       commitIndex: this.#commitIndex,
       lastIndex: this.#commitIndex,
-      matchIndexes: {},
+      compactedIndex: this.#compactedIndex,
+      snapshotIndex: this.#snapshotIndex,
+      configuration: this.#configuration,
+      transferringTo: undefined,
+      members: {},
     }
   }
+
+  async proposeChange({ transition, changes, addresses }: MembershipChange): Promise<ChangeOutcome> {
+    const { learners } = this.#configuration
+    const possible = changes.every(({ type, peer }) =>
+      type === 'addLearner' ? peer !== this.#id : type === 'remove' && learners.includes(peer),
+    )
+    if (!possible || changes.length === 0) return { outcome: 'refused', reason: 'invalid' }
+    return this.propose(entryKinds.membership, encodeMembershipChange({ transition, changes }, addresses))
+  }
+
+  onConfigurationChange(listener: Parameters<Replicator['onConfigurationChange']>[0]): void {
+    this.#configurationListeners.push(listener)
+  }
+
+  standingAt(index: number): Standing {
+    if (index < this.#compactedIndex || index > this.#appliedIndex) throw new RangeError(`position ${index}`)
+    const { configuration } = this.#configurations.findLast((each) => each.index <= index)!
+    return { term: this.#log.term, configuration }
+  }
+
+  transferLeadership(): Promise<void> {
+    if (this.#leadingSince === undefined) return Promise.reject(new NotLeaderError(undefined))
+    return Promise.reject(new CipherlogError('ERR_TRANSFER_FAILED', 'There is nobody else.'))
+  }
+
+  stepDown(): void {
+    if (this.#leadingSince !== undefined) this.depose()
+  }
+
+  forgetLeader(): void {}
+
+  compactTo(index: number): Promise<number> {
+    invariant(index <= this.#appliedIndex, 'Compacted before it was applied', { index })
+    this.#compactedIndex = Math.max(this.#compactedIndex, index)
+    return Promise.resolve(this.#compactedIndex)
+  }
+
+  offerSnapshot({ index }: SnapshotOffer): void {
+    this.standingAt(index)
+    this.#snapshotIndex = Math.max(this.#snapshotIndex, index)
+  }
+
+  /** Nobody offers it anything. */
+  onSnapshotOffer(): void {}
 
   onLeadershipChange(listener: (leadership: Leadership) => void): void {
     this.#listeners.push(listener)

@@ -9,6 +9,7 @@ import { createMemoryDisk, createMemoryWal, type MemoryDisk, type Wal, type WalO
 import { Prng } from '@cipherlog/testkit'
 import { createdAt, idOf } from './cluster.fixture.ts'
 import { RaftReplicator } from './raft-replicator.ts'
+import { readRaftState } from './raft-state.ts'
 
 const cluster = new Uint8Array(32)
 
@@ -82,12 +83,15 @@ export class RaftCluster {
         random: this.#random.float,
         ...config,
       },
-      persisted: {
-        hardState: log.hardState ?? { term: 0, votedFor: undefined, commit: 0 },
-        refs: log.refs,
-        applied,
+      state: await readRaftState({
+        group: group0,
+        wal,
+        contents: log,
+        applied: Math.max(applied, log.baseIndex),
         confState: confStateOf(this.#names.map((other) => toHex(idOf(other)))),
-      },
+        confIndex: 0,
+        filled: () => Promise.reject(new Error('no repair here')),
+      }),
       group: group0,
       wal,
       clock: this.clock,

@@ -231,9 +231,13 @@ export class RaftReplicator implements Replicator {
       while (this.#committedIndex < from && !this.#stopped && signal?.aborted !== true) await this.#woken(signal)
       if (this.#stopped || signal?.aborted === true) return []
       if (from <= this.#compactedIndex) {
-        throw new CipherlogError('ERR_LOG_COMPACTED', `Entry ${from} is not in the log any more; go on from a snapshot.`, {
-          details: { index: from, compactedIndex: this.#compactedIndex },
-        })
+        throw new CipherlogError(
+          'ERR_LOG_COMPACTED',
+          `Entry ${from} is not in the log any more; go on from a snapshot.`,
+          {
+            details: { index: from, compactedIndex: this.#compactedIndex },
+          },
+        )
       }
       const entries = await this.#read(from, bytesMax, signal)
       if (entries !== undefined) return entries
@@ -397,9 +401,11 @@ export class RaftReplicator implements Replicator {
   }
 
   offerSnapshot({ index, digest }: SnapshotOffer): void {
+    const { firstIndex, snapshotIndex } = this.#raft.status
+    if (this.#stopped || index <= snapshotIndex) return
     const { term, configuration } = this.standingAt(index)
-    const time = this.#raft.log.time(index)
-    invariant(time !== undefined, 'A snapshot is offered of a position that the log does not know.', { index })
+    invariant(index >= firstIndex, 'A snapshot is offered of a position before the log.', { index, firstIndex })
+    const { time } = this.#raft.log.ref(index)
     this.#step({ type: 'snapshotAvailable', meta: { index, term, time, confState: configuration, digest } })
   }
 
@@ -616,7 +622,9 @@ export class RaftReplicator implements Replicator {
           clock.monotonic() - start,
         )
         this.#step({ type: 'appended', ioId: effect.ioId })
-        if (snapshot !== undefined && !this.#stopped) this.#receiver!.installed(offerOf(snapshot))
+        if (snapshot === undefined || this.#stopped) return
+        this.#step({ type: 'snapshotAvailable', meta: snapshot })
+        this.#receiver!.installed(offerOf(snapshot))
       },
       (error: unknown) => this.#fail(error),
     )

@@ -501,7 +501,7 @@ export class Replica implements NodeApi {
         peerId,
         apiAddress: api,
         connected: connected || peerId === self,
-        matchIndex: peerId === self ? raft.lastIndex : raft.matchIndexes[peerId],
+        matchIndex: peerId === self ? raft.lastIndex : raft.members[peerId]?.matchIndex,
         learner: false,
       })),
       mode: registry.genesis.mode === modes.production ? 'production' : 'development',
