@@ -1,4 +1,4 @@
-import { type Message } from '@cipherlog/raft'
+import { confStateOf, type Message } from '@cipherlog/raft'
 import { decode, encode } from '@cipherlog/core'
 import { peerHeader } from '@cipherlog/format/peer-frame'
 import { expect, it } from 'vitest'
@@ -22,12 +22,31 @@ const messages: readonly Message[] = [
   { ...envelope, type: 'appendResp', accepted: false, index: 4, hintIndex: 3, hintTerm: 2 },
   { ...envelope, type: 'heartbeat', leaderCommit: 4, readContext: 9 },
   { ...envelope, type: 'heartbeatResp', readContext: 9, clockMs: 1_700_000_000_000 },
+  { ...envelope, type: 'preVote', lastLogIndex: 5, lastLogTerm: 2, priority: 3 },
+  { ...envelope, type: 'vote', lastLogIndex: 5, lastLogTerm: 2, priority: 3, transfer: true },
+  {
+    ...envelope,
+    type: 'snapshot',
+    meta: { index: 9, term: 2, time: 1_700_000_000_000, confState: confStateOf(['ab'.repeat(16)]), digest },
+  },
+  { ...envelope, type: 'timeoutNow' },
+  { ...envelope, type: 'readIndex', context: 7 },
+  { ...envelope, type: 'readIndexResp', context: 7, index: 9 },
+  { ...envelope, type: 'quiesce', index: 9 },
 ]
 
 it.each(messages)('a Raft message survives the wire: $type', (message) => {
   const group = new Uint8Array(16)
   const header = decode(peerHeader, encode(peerHeader, toPeerHeader(message, group)))
   expect(toRaftMessage(header, 'aa', 'bb')).toEqual(message)
+})
+
+it('the change of a membership entry travels in its payload only', () => {
+  const entry = { term: 3, index: 5, kind: 34, time: 0, bytes: 4, digest }
+  const append = { ...envelope, type: 'append', prevLogIndex: 4, prevLogTerm: 2, leaderCommit: 4 } as const
+  const change = { transition: 'auto', changes: [] } as const
+  const header = toPeerHeader({ ...append, entries: [{ ...entry, change }] }, new Uint8Array(16))
+  expect(toRaftMessage(header, 'aa', 'bb')).toEqual({ ...append, entries: [entry] })
 })
 
 it('toRaftMessage() is undefined for headers of other kinds', () => {

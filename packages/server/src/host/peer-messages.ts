@@ -11,23 +11,20 @@ type RaftHeader = Extract<PeerHeader, { readonly term: number }>
  */
 export function toPeerHeader(message: Message, group: Uint8Array): RaftHeader {
   const { from: _from, to: _to, ...fields } = message
-  switch (fields.type) {
-    case 'append':
-      // A membership entry says what it does in its payload.
-      return { ...fields, group, entries: fields.entries.map(({ change: _change, ...ref }) => ref) }
-    case 'snapshot':
-      return { ...fields, group, meta: { ...fields.meta, confState: toStoredConfState(fields.meta.confState) } }
-    case 'preVote':
-    case 'vote': {
-      // What is absent is 0 and false.
-      const { priority, ...rest } = fields
-      return { ...rest, group, ...(priority === undefined || priority === 0 ? {} : { priority }) }
-    }
-    case 'propose':
-      throw new RangeError('proposals are not forwarded')
-    default:
-      return { ...fields, group }
+  if (fields.type === 'append') {
+    // A membership entry says what it does in its payload.
+    return { ...fields, group, entries: fields.entries.map(({ change: _change, ...ref }) => ref) }
   }
+  if (fields.type === 'snapshot') {
+    return { ...fields, group, meta: { ...fields.meta, confState: toStoredConfState(fields.meta.confState) } }
+  }
+  if (fields.type === 'preVote' || fields.type === 'vote') {
+    // Absent is 0.
+    const { priority, ...rest } = fields
+    return { ...rest, group, ...(priority === undefined || priority === 0 ? {} : { priority }) }
+  }
+  if (fields.type === 'propose') throw new RangeError('proposals are not forwarded')
+  return { ...fields, group }
 }
 
 /**
