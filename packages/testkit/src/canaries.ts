@@ -59,13 +59,21 @@ function needlesOf({ name, bytes }: Canary): Needle[] {
   return needles.map(([encoding, needle]) => ({ canary: name, encoding, bytes: needle }))
 }
 
+/** A search for the same canaries in many places. */
+export function createSearch(canaries: readonly Canary[]): (haystack: Uint8Array, where: string) => Sighting[] {
+  const needles = canaries.flatMap(needlesOf)
+  return (haystack, where) => {
+    const buffer = Buffer.from(haystack.buffer, haystack.byteOffset, haystack.byteLength)
+    return needles.flatMap(({ canary, encoding, bytes }) => {
+      const offset = buffer.indexOf(bytes)
+      return offset === -1 ? [] : [{ canary, encoding, where, offset }]
+    })
+  }
+}
+
 /** Looks through bytes. */
 export function searchBytes(haystack: Uint8Array, where: string, canaries: readonly Canary[]): Sighting[] {
-  const buffer = Buffer.from(haystack.buffer, haystack.byteOffset, haystack.byteLength)
-  return canaries.flatMap(needlesOf).flatMap(({ canary, encoding, bytes }) => {
-    const offset = buffer.indexOf(bytes)
-    return offset === -1 ? [] : [{ canary, encoding, where, offset }]
-  })
+  return createSearch(canaries)(haystack, where)
 }
 
 /** Looks through every file below the folders. */

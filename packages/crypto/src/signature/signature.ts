@@ -50,14 +50,20 @@ export function sign(secretKey: Uint8Array, message: Uint8Array): Uint8Array {
  */
 export function verify(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
   if (publicKey.length !== 32 || signature.length !== 64 || startsWithIdentity(signature)) return false
+  const verifier = verifierOf(publicKey)
+  return typeof verifier === 'string' ? false : verifier(plainBytes(message), plainBytes(signature))
+}
+
+/** The verifier of a key, or what is wrong with the key. */
+function verifierOf(publicKey: Uint8Array): ReturnType<typeof verifierFor> | string {
   const id = toHex(publicKey)
-  let verifier = verifiers.get(id)
-  if (verifier === undefined) {
-    if (problemOfPublicKey(publicKey) !== undefined) return false
-    verifier = verifierFor(plainBytes(publicKey))
-    verifiers.set(id, verifier)
-  }
-  return verifier(plainBytes(message), plainBytes(signature))
+  const known = verifiers.get(id)
+  if (known !== undefined) return known
+  const problem = problemOfPublicKey(publicKey)
+  if (problem !== undefined) return problem
+  const verifier = verifierFor(plainBytes(publicKey))
+  verifiers.set(id, verifier)
+  return verifier
 }
 
 /**
@@ -66,11 +72,11 @@ export function verify(publicKey: Uint8Array, message: Uint8Array, signature: Ui
  * point of the prime-order subgroup other than the identity.
  */
 export function checkPublicKey(publicKey: Uint8Array): void {
-  const problem = problemOfPublicKey(publicKey)
-  if (problem !== undefined) {
+  const verifier = verifierOf(publicKey)
+  if (typeof verifier === 'string') {
     throw new VerificationError(
       'ERR_VERIFY_PUBLIC_KEY',
-      `The Ed25519 public key ${problem}; generate it with a standard library and send its 32 bytes.`,
+      `The Ed25519 public key ${verifier}; generate it with a standard library and send its 32 bytes.`,
     )
   }
 }

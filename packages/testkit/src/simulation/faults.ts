@@ -1,0 +1,216 @@
+/**
+ * What goes wrong in a run, and when. Every rate is drawn from the seed, so that some runs meet one kind of fault often
+ * and others a little of each. Network rates are those of TigerBeetle's VOPR; faults of processes and disks, which
+ * there come every few million ticks, come often enough here for a run of some seconds to meet them.
+ */
+import { type Prng } from '../prng.ts'
+import { type Counts } from './counts.ts'
+import { type Scheduler } from './scheduler.ts'
+import { type NetworkFaults, type SimulatedNetwork } from './simulated-network.ts'
+import { type SimulatedReplica } from './simulated-replica.ts'
+
+/** Chances each are per fault tick, and per replica unless they concern the network. */
+export interface FaultProfile {
+  readonly network: NetworkFaults
+  readonly partition: number
+  readonly heal: number
+  readonly kill: number
+  readonly losePower: number
+  /** Power fails in the middle of a change on disk, some changes from now. */
+  readonly crashAtWrite: number
+  readonly losePowerEverywhere: number
+  readonly downMsMax: number
+  readonly pause: number
+  readonly pauseMsMax: number
+  readonly hang: number
+  readonly hangMsMax: number
+  readonly slowDisk: number
+  readonly fullDisk: number
+  readonly clockJump: number
+  /** Every clock's error, in ms. */
+  readonly skewMsMax: number
+}
+
+const faultTickMs = 100
+/** A third of the runs do without a kind of fault, so that others can go on longer. */
+const absent = 1 / 3
+
+export function drawFaults(prng: Prng): FaultProfile {
+  const rate = (max: number): number => (prng.chance(absent) ? 0 : prng.float() ** 2 * max)
+  return {
+    network: {
+      loss: rate(0.3),
+      replay: rate(0.5),
+      delayMsMean: 0.5 + prng.float() ** 2 * 40,
+      clog: rate(0.02) * prng.float(),
+      clogMsMax: 100 + prng.float() * 4900,
+    },
+    partition: rate(0.03),
+    heal: 0.03 + prng.float() * 0.2,
+    kill: rate(0.02),
+    losePower: rate(0.02),
+    crashAtWrite: rate(0.02),
+    losePowerEverywhere: rate(0.01),
+    downMsMax: 100 + prng.float() ** 2 * 5000,
+    pause: rate(0.02),
+    pauseMsMax: 100 + prng.float() ** 2 * 4000,
+    hang: rate(0.02),
+    hangMsMax: 100 + prng.float() ** 2 * 5000,
+    slowDisk: rate(0.02),
+    fullDisk: rate(0.01),
+    clockJump: rate(0.03),
+    skewMsMax: prng.float() * 200,
+  }
+}
+
+export interface FaultWorld {
+  readonly scheduler: Scheduler
+  readonly network: SimulatedNetwork
+  readonly counts: Counts
+  readonly replicas: readonly SimulatedReplica[]
+  readonly clients: readonly string[]
+}
+
+export class FaultInjector {
+  readonly #world: FaultWorld
+  readonly #profile: FaultProfile
+  readonly #prng: Prng
+  /** Fewer than half: their clocks may be anything. */
+  readonly #brokenClocks: readonly SimulatedReplica[]
+  #active = false
+
+  constructor(world: FaultWorld, profile: FaultProfile, prng: Prng) {
+    this.#world = world
+    this.#profile = profile
+    this.#prng = prng
+    const { replicas } = world
+    this.#brokenClocks = prng.shuffle(replicas).slice(0, Math.floor((replicas.length - 1) / 2))
+    for (const replica of replicas) replica.clockErrorMs = (2 * prng.float() - 1) * profile.skewMsMax
+  }
+
+  begin(): void {
+    this.#active = true
+    this.#world.network.faults = this.#profile.network
+    this.#tick()
+  }
+
+  /** Ends every fault for good; whoever is down comes up. */
+  calm(): void {
+    this.#active = false
+    const { network, replicas, scheduler } = this.#world
+    network.calm()
+    for (const replica of replicas) {
+      const { disk, process } = replica
+      disk.full = false
+      disk.slowness = 1
+      disk.countdown = undefined
+      disk.unhang()
+      if (process?.paused === true) scheduler.resume(process)
+      if (!replica.isUp) this.restart(replica, 0)
+    }
+  }
+
+  /** Starts a replica after a while, unless somebody has. */
+  restart(replica: SimulatedReplica, delayMs: number): void {
+    this.#world.scheduler.after(delayMs, undefined, `start ${replica.name}`, () => {
+      if (replica.isUp) return
+      this.#world.counts.add('restart')
+      replica.start()
+    })
+  }
+
+  #tick(): void {
+    if (!this.#active) return
+    this.#networkFaults()
+    for (const replica of this.#world.replicas) if (replica.isUp) this.#replicaFaults(replica)
+    this.#world.scheduler.after(faultTickMs, undefined, 'faults', () => this.#tick())
+  }
+
+  #networkFaults(): void {
+    const { network, counts, replicas } = this.#world
+    const { partition, heal, losePowerEverywhere } = this.#profile
+    if (network.isCut && this.#prng.chance(heal)) {
+      counts.add('partition healed')
+      network.heal()
+      for (const { running } of replicas) running?.replica.peerConnected()
+    }
+    if (!network.isCut && this.#prng.chance(partition)) this.#partition()
+    if (this.#prng.chance(losePowerEverywhere)) {
+      counts.add('power lost everywhere')
+      for (const replica of replicas) if (replica.isUp) this.#crash(replica, 'power')
+    }
+  }
+
+  /** Replicas by size drawn first, by a coin for each, or one alone; clients stay with all or go with one side. */
+  #partition(): void {
+    const { network, counts, replicas, clients } = this.#world
+    const prng = this.#prng
+    const names = prng.shuffle(replicas.map(({ name }) => name))
+    const kind = prng.pick(['size', 'split', 'one'] as const)
+    const size = kind === 'size' ? prng.between(1, names.length - 1) : kind === 'one' ? 1 : -1
+    const a = names.filter((_, at) => (size === -1 ? prng.chance(0.5) : at < size))
+    const b = names.filter((name) => !a.includes(name))
+    if (prng.chance(0.3)) b.push(...clients)
+    network.cut(a, b)
+    const oneWay = prng.chance(0.4)
+    if (!oneWay) network.cut(b, a)
+    counts.add(`partition (${kind === 'one' ? 'one isolated' : kind}${oneWay ? ', one-way' : ''})`)
+    for (const replica of replicas) {
+      for (const name of names) {
+        const peer = replicas.find((other) => other.name === name)!
+        // A transport notices some lost connections.
+        if (peer !== replica && prng.chance(0.2)) replica.running?.replicator.unreachable(peer.id)
+      }
+    }
+  }
+
+  #replicaFaults(replica: SimulatedReplica): void {
+    const { counts, scheduler } = this.#world
+    const { kill, losePower, crashAtWrite, pause, hang, slowDisk, fullDisk, clockJump } = this.#profile
+    const { disk, process } = replica
+    const prng = this.#prng
+    if (prng.chance(kill)) return this.#crash(replica, 'kill')
+    if (prng.chance(losePower)) return this.#crash(replica, 'power')
+    if (prng.chance(crashAtWrite) && disk.countdown === undefined) {
+      disk.countdown = prng.between(1, 30)
+      disk.onCountdown = () =>
+        // In the middle of the change that is under way now.
+        scheduler.after(prng.float() * 0.05, undefined, 'crash at a write', () => {
+          if (!replica.isUp || replica.process !== process) return
+          counts.add('crash at a write')
+          this.#crash(replica, prng.chance(0.8) ? 'power' : 'kill')
+        })
+    }
+    if (prng.chance(pause) && process?.paused === false) {
+      counts.add('pause')
+      process.paused = true
+      scheduler.after(prng.float() * this.#profile.pauseMsMax, undefined, 'resume', () => scheduler.resume(process))
+    }
+    if (prng.chance(hang) && !disk.hung) {
+      counts.add('disk hung')
+      disk.hung = true
+      scheduler.after(prng.float() * this.#profile.hangMsMax, undefined, 'unhang', () => disk.unhang())
+    }
+    if (prng.chance(slowDisk)) {
+      counts.add('disk slow')
+      disk.slowness = 1 + prng.float() * 50
+      scheduler.after(prng.float() * 2000, undefined, 'disk fast', () => (disk.slowness = 1))
+    }
+    if (prng.chance(fullDisk) && !disk.full) {
+      counts.add('disk full')
+      disk.full = true
+      scheduler.after(prng.float() * 2000, undefined, 'disk has space', () => (disk.full = false))
+    }
+    if (prng.chance(clockJump) && this.#brokenClocks.includes(replica)) {
+      counts.add('clock jump')
+      replica.clockErrorMs = (2 * prng.float() - 1) * 10 ** prng.between(3, 8)
+    }
+  }
+
+  #crash(replica: SimulatedReplica, how: 'kill' | 'power'): void {
+    this.#world.counts.add(how === 'kill' ? 'process killed' : 'power lost')
+    if (how === 'kill') replica.kill()
+    else replica.losePower()
+    this.restart(replica, this.#prng.float() * this.#profile.downMsMax)
+  }
+}
