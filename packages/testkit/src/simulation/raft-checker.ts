@@ -155,7 +155,7 @@ export class RaftChecker {
   sent(message: Message): void {
     const { from, to, term } = message
     if (message.type === 'append' || message.type === 'heartbeat') this.#leads(from, term)
-    else if (message.type === 'vote') this.#votesFor(from, term, from)
+    else if (message.type === 'vote') this.#asksForVotes(message)
     else if (message.type === 'voteResp' && message.granted) this.#votesFor(from, term, to)
     else if (message.type === 'appendResp' && message.accepted) this.#vouchesFor(from, message.index)
   }
@@ -168,6 +168,7 @@ export class RaftChecker {
     })
     if (known !== undefined) return
     this.#leaderOfTerm.set(term, id)
+    this.#countVote(id, term, id)
     const { appended } = this.#peer(id)
     for (const [index, entry] of this.#applied.entries()) {
       if (entry === undefined || index <= appended.base) continue
@@ -179,11 +180,30 @@ export class RaftChecker {
     }
   }
 
-  #votesFor(id: string, term: number, candidate: string): void {
+  /**
+   * Asking promises nothing of the term, but it vouches for the candidate's log: a grant may arrive after the candidate
+   * has lost what it had not synced, and would then elect a log that nobody voted for.
+   */
+  #asksForVotes({ from, term, lastLogIndex, lastLogTerm }: Extract<Message, { type: 'vote' }>): void {
+    this.#countVote(from, term, from)
+    const { durable } = this.#peer(from)
+    const lastIndex = durable.base + durable.terms.length
+    invariant(
+      lastIndex === lastLogIndex && (termAt(durable, lastLogIndex) ?? 0) === lastLogTerm,
+      'A candidate vouches for a log that is not on its disk.',
+      { candidate: from, term, lastLogIndex, durable: describeLog(durable) },
+    )
+  }
+
+  #countVote(id: string, term: number, candidate: string): void {
     const name = `${id}@${term}`
     const known = this.#votes.get(name) ?? candidate
     invariant(known === candidate, 'Two votes of one voter in one term.', { voter: id, term })
     this.#votes.set(name, candidate)
+  }
+
+  #votesFor(id: string, term: number, candidate: string): void {
+    this.#countVote(id, term, candidate)
     const { hardState } = this.#peer(id).durable
     invariant(
       hardState !== undefined &&
@@ -250,7 +270,8 @@ function termAt({ base, baseTerm, terms }: LogImage, index: number): number | un
   return terms[index - base - 1]
 }
 
-function applyAppend(log: LogImage, { hardState, truncateFrom, entries }: WalAppend): void {
+function applyAppend(log: LogImage, { hardState, snapshot, truncateFrom, entries }: WalAppend): void {
+  if (snapshot !== undefined) Object.assign(log, { base: snapshot.index, baseTerm: snapshot.term, terms: [] })
   if (hardState !== undefined) log.hardState = hardState
   if (truncateFrom !== undefined) log.terms.length = Math.max(0, truncateFrom - log.base - 1)
   for (const { ref } of entries) log.terms[ref.index - log.base - 1] = ref.term

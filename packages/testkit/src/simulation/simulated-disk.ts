@@ -16,6 +16,7 @@ import {
   type StateStore,
 } from '@cipherlog/storage'
 import { type Prng } from '../prng.ts'
+import { instead } from './instead.ts'
 import { type Scheduler, type SimulatedProcess } from './scheduler.ts'
 
 export interface SignedHead {
@@ -170,12 +171,7 @@ export class SimulatedDisk {
 
   stateStore(process: SimulatedProcess): StateStore {
     const inner = createMemoryStateStore(this.state)
-    return {
-      get: (key) => inner.get(key),
-      put: (key, value) => inner.put(key, value),
-      delete: (key) => inner.delete(key),
-      iterate: (prefix) => inner.iterate(prefix),
-      checkpoint: () => inner.checkpoint(),
+    return instead<StateStore>(inner, {
       persist: (batch) =>
         this.#submit(
           process,
@@ -185,8 +181,7 @@ export class SimulatedDisk {
           },
           { changes: true },
         ),
-      close: () => inner.close(),
-    }
+    })
   }
 
   signedHead(process: SimulatedProcess) {

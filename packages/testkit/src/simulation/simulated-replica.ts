@@ -7,7 +7,7 @@ import { type NodeKeys } from '@cipherlog/format'
 import { encodePeerFrameHead, PeerFrameReader, splitPayloads, type PeerHeader } from '@cipherlog/format/peer-frame'
 import { Ledger } from '@cipherlog/machine'
 import { cachedVerifier, type ProofVerifier } from '@cipherlog/proof'
-import { type Message } from '@cipherlog/raft'
+import { confStateOf, type Message } from '@cipherlog/raft'
 import {
   crossCheckTree,
   RaftReplicator,
@@ -19,9 +19,10 @@ import {
   type ReplicaObserver,
   type Replicator,
 } from '@cipherlog/server/pipeline'
-import { createMemoryWal, openMemoryTrail, type Wal } from '@cipherlog/storage'
+import { createMemoryWal, openMemoryTrail, type Wal, type WalAppend } from '@cipherlog/storage'
 import { Prng } from '../prng.ts'
 import { ledgerOptions, type Blueprint } from './blueprint.ts'
+import { instead } from './instead.ts'
 import { type LedgerChecker } from './ledger-checker.ts'
 import { type RaftChecker } from './raft-checker.ts'
 import { type Scheduler, SimulatedProcess } from './scheduler.ts'
@@ -193,7 +194,6 @@ export class SimulatedReplica {
       config: {
         ...raftConfig,
         id: this.id,
-        voters: blueprint.nodeKeys.map(({ peerId }) => toHex(peerId)),
         maxClockErrorMs: blueprint.maxClockErrorMs,
         initialTimeMs: blueprint.createdAt,
         random: process.prng.float,
@@ -202,6 +202,7 @@ export class SimulatedReplica {
         hardState: log.hardState ?? { term: 0, votedFor: undefined, commit: 0 },
         refs: log.refs,
         applied: ledger.appliedIndex,
+        confState: confStateOf(blueprint.nodeKeys.map(({ peerId }) => toHex(peerId))),
       },
       group: ledger.group,
       wal,
@@ -262,35 +263,25 @@ export class SimulatedReplica {
   /** Tells the checker of every append, before and after. */
   #watched(wal: Wal): Wal {
     const { raftChecker } = this.#world
-    return {
-      open: () => wal.open(),
-      append: async (append) => {
+    return instead(wal, {
+      append: async (append: WalAppend) => {
         raftChecker.appending(this.id, append)
         await wal.append(append)
         raftChecker.acknowledged(this.id, append)
       },
-      read: (group, from, to, bytesMax) => wal.read(group, from, to, bytesMax),
-      compactTo: (group, index) => wal.compactTo(group, index),
-      close: () => wal.close(),
-    }
+    })
   }
 
   /** Tells the checker what is handed out to be applied. */
   #observed(replicator: RaftReplicator): Replicator {
     const { raftChecker } = this.#world
-    return {
-      propose: (kind, payload) => replicator.propose(kind, payload),
-      committed: async (from, bytesMax) => {
+    return instead<Replicator>(replicator, {
+      committed: async (from: number, bytesMax: number) => {
         const entries = await replicator.committed(from, bytesMax)
         raftChecker.applying(this.id, entries)
         return entries
       },
-      appliedUpTo: (index) => replicator.appliedUpTo(index),
-      readBarrier: () => replicator.readBarrier(),
-      leadingSince: () => replicator.leadingSince(),
-      status: () => replicator.status(),
-      onLeadershipChange: (listener) => replicator.onLeadershipChange(listener),
-    }
+    })
   }
 
   #verifier(process: SimulatedProcess): ProofVerifier {
