@@ -2,6 +2,7 @@
 export { crossCheckTree } from './cross-check.ts'
 export { type CosigningMessage, type SignedHead } from './publisher.ts'
 export { RaftReplicator, type RaftReplicatorOptions } from './raft-replicator.ts'
+export { readRaftState, type RaftState } from './raft-state.ts'
 export { Replica, resumedFrom, type ReplicaObserver, type ReplicaOptions } from './replica.ts'
 export {
   type CommittedEntry,

@@ -11,6 +11,7 @@ import { confStateOf, type Message } from '@cipherlog/raft'
 import {
   crossCheckTree,
   RaftReplicator,
+  readRaftState,
   Replica,
   resumedFrom,
   toPeerHeader,
@@ -190,6 +191,15 @@ export class SimulatedReplica {
     const log = contents.group(ledger.group)
     raftChecker.opened(this.id, log)
 
+    const raftState = await readRaftState({
+      group: ledger.group,
+      wal,
+      contents: log,
+      applied: ledger.appliedIndex,
+      confState: confStateOf(blueprint.nodeKeys.map(({ peerId }) => toHex(peerId))),
+      confIndex: 0,
+      filled: () => Promise.reject(new Error('the simulated replica has no peers to repair from')),
+    })
     const replicator = new RaftReplicator({
       config: {
         ...raftConfig,
@@ -198,12 +208,7 @@ export class SimulatedReplica {
         initialTimeMs: blueprint.createdAt,
         random: process.prng.float,
       },
-      persisted: {
-        hardState: log.hardState ?? { term: 0, votedFor: undefined, commit: 0 },
-        refs: log.refs,
-        applied: ledger.appliedIndex,
-        confState: confStateOf(blueprint.nodeKeys.map(({ peerId }) => toHex(peerId))),
-      },
+      state: raftState,
       group: ledger.group,
       wal,
       clock,
