@@ -29,6 +29,22 @@ describe('a message waits for the disk', () => {
     expect([node.status.role, other.status.role]).toEqual(['leader', 'leader'])
   })
 
+  it('a candidate asks for votes only once the log that it vouches for is durable', () => {
+    // Else: it asks, loses the entry in a crash, campaigns in the same term again, and the old grant elects it.
+    const node = new TestNode({ log: [1] })
+    node.receive({
+      ...{ type: 'append', from: b, prevLogIndex: 1, prevLogTerm: 1, leaderCommit: 0 },
+      entries: refsOf([1], 2),
+    })
+    node.step({ type: 'campaign' })
+    expect(node.sent('vote')).toEqual([])
+    node.persist()
+    expect(node.sent('vote')).toMatchObject([
+      { to: b, term: 2, lastLogIndex: 2 },
+      { to: c, term: 2, lastLogIndex: 2 },
+    ])
+  })
+
   it('an accepted append is acknowledged once its entries are durable', () => {
     const node = new TestNode({ term: 1 })
     node.receive({ type: 'append', from: b, prevLogIndex: 0, prevLogTerm: 0, entries: refsOf([1]), leaderCommit: 0 })

@@ -305,9 +305,16 @@ export class Raft {
     this.#reset(this.#term + 1)
     this.#role = 'candidate'
     this.#votedFor = this.#config.id
-    // The own vote counts like any other once it is durable. Asking vouches for nothing, so it need not wait (etcd).
+    // Asking vouches for no vote, so it need not wait for the own one (etcd), but it does vouch for the log: a grant
+    // that arrives after a crash must not elect a replica which lost the entries that the grant was given for.
+    const isLogDurable = this.#writes.durableIndex === this.#log.lastIndex
+    // The own vote counts like any other once it is durable.
     this.#hold({ type: 'voteResp', from: this.#config.id, to: this.#config.id, term: this.#term, granted: true })
-    for (const to of this.#others()) this.#send(this.#voteRequest('vote', to, this.#term))
+    for (const to of this.#others()) {
+      const request = this.#voteRequest('vote', to, this.#term)
+      if (isLogDurable) this.#send(request)
+      else this.#hold(request)
+    }
   }
 
   #voteRequest(type: 'preVote' | 'vote', to: PeerId, term: number): PreVoteMessage | VoteMessage {
