@@ -24,6 +24,7 @@ import {
   type Seen,
 } from '@cipherlog/format'
 import { origin } from '@cipherlog/merkle/verify'
+import { findAnswerPossession } from './answer-possession.ts'
 import { checkOperation } from './check-operation.ts'
 import { type CosignerSetEntry, isTransitionSize, setsFor } from './cosigner-sets.ts'
 import { openGenesis, type OpenedGenesis } from './genesis.ts'
@@ -237,6 +238,11 @@ export class Registry {
   /** A circuit that the genesis accepts. */
   circuit(id: string): Circuit | undefined {
     return this.genesis.circuits.find((circuit) => circuit.id === id)
+  }
+
+  /** Proof of possession of an answer key that a cosigner set lists or listed; a later set may carry it again. */
+  answerPossession(answerKey: Uint8Array): Uint8Array | undefined {
+    return findAnswerPossession(answerKey, this.#state.cosignerSets, (number) => this.#events[number]!.signed)
   }
 
   /** In order, genesis first. */

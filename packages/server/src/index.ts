@@ -2,6 +2,13 @@
 export { startNode, nodeVersion, type NodeOptions, type RunningNode } from './host/node.ts'
 export { loadConfig, ConfigError, type NodeConfig } from './host/config.ts'
 export { createLogger, type NodeLogger } from './host/logging.ts'
-export { cosignerMemberOf, generateNodeKeys, readNodeKeys, writeNodeKeys } from './host/keys.ts'
+export {
+  cosignerMemberOf,
+  describeMember,
+  generateNodeKeys,
+  readNodeKeys,
+  writeNodeKeys,
+  type MemberDescription,
+} from './host/keys.ts'
 export { type NodeApi, type NodeStatus } from './node-api.ts'
 export { type Replicator } from './replicator.ts'

@@ -1,10 +1,11 @@
 /** The `cipherlog-node` command: runs one replica, or makes the keys of one. Exit codes: docs/ERRORS.md. */
 import { CipherlogError, toHex } from '@cipherlog/core'
+import { openGenesis } from '@cipherlog/registry'
 import { Command } from 'commander'
 import { addConfigFlags, loadConfig } from './host/config.ts'
-import { generateNodeKeys, writeNodeKeys } from './host/keys.ts'
+import { describeMember, generateNodeKeys, readNodeKeys, writeNodeKeys } from './host/keys.ts'
 import { createLogger } from './host/logging.ts'
-import { nodeVersion, startNode } from './host/node.ts'
+import { nodeVersion, readGenesis, startNode } from './host/node.ts'
 
 /** sysexits: a broken invariant or disk stops the node with 70, a wrong configuration with 78. */
 const exitCodes = { software: 70, config: 78 } as const
@@ -42,12 +43,26 @@ run.action(async () => {
 
 program
   .command('keygen')
-  .description('make the keys of a replica; the genesis lists their public halves')
+  .description('make the keys of a replica; genesis or a cosigner set lists their public halves')
   .requiredOption('--out <file>', 'where to write them; must not exist')
-  .action(async ({ out }: { out: string }) => {
-    const keys = generateNodeKeys()
+  .option('--replaces <file>', 'keys of the same node before it lost its disk: the new ones are its next incarnation')
+  .action(async ({ out, replaces }: { out: string; replaces?: string }) => {
+    const keys = generateNodeKeys(
+      undefined,
+      replaces === undefined ? {} : { replaces: (await readNodeKeys(replaces)).peerId },
+    )
     await writeNodeKeys(out, keys)
     console.log(JSON.stringify({ peerId: toHex(keys.peerId), file: out }))
+  })
+
+program
+  .command('member')
+  .description('print what an operator needs to add a replica to a running cluster; nothing of it is secret')
+  .requiredOption('--keys <file>', 'keys of the replica')
+  .requiredOption('--genesis <file>', 'signed genesis of the cluster')
+  .action(async ({ keys, genesis }: { keys: string; genesis: string }) => {
+    const { cluster } = openGenesis(await readGenesis(genesis))
+    console.log(JSON.stringify(describeMember(await readNodeKeys(keys), cluster)))
   })
 
 try {

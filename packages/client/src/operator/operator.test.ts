@@ -159,6 +159,9 @@ describe('Operator', () => {
     const other = await TestLog.create()
     const operator = new Operator(await other.connect(), { signers: [other.genesis.operator] })
     const next = replicaKeysOf(9)
+    await expect(operator.cosignerSet({ members: [next.member] })).rejects.toMatchObject({
+      code: 'ERR_REGISTRY_POSSESSION',
+    })
     await expect(
       operator.cosignerSet({ members: [next.member], answerPossession: () => new Uint8Array(64) }),
     ).rejects.toMatchObject({ code: 'ERR_REGISTRY_POSSESSION' })

@@ -262,24 +262,28 @@ export class Operator {
 
   /**
    * Replaces the cosigner set.
-   * @param options.answerPossession - as for a genesis, of every member of the new set.
+   * @param options.answerPossession - of members whose answer key is new to the log, as for a genesis; those of the
+   * others are on the log.
+   * @throws CipherlogError `ERR_REGISTRY_POSSESSION` if one is missing.
    */
   async cosignerSet(options: {
     readonly members: readonly CosignerMember[]
     readonly quorum?: number
-    readonly answerPossession: (claim: {
+    readonly answerPossession?: (claim: {
       readonly cluster: Uint8Array
       readonly member: CosignerMember
       readonly index: number
     }) => Uint8Array | Promise<Uint8Array>
   }): Promise<AppliedEvent> {
-    const { members, quorum = majorityOf(members.length), answerPossession } = options
-    const { cluster } = this.#log
+    const { members, quorum = majorityOf(members.length) } = options
+    const { cluster, view } = this.#log
+    const { registry } = await view.refresh()
+    const answerPossession = options.answerPossession ?? (({ member }) => missingPossession(member))
     const set: CosignerSet = { members: [...members], quorum }
     const possessions = await Promise.all(
       members.map(async (member, index): Promise<[number, Uint8Array]> => [
         index,
-        await answerPossession({ cluster, member, index }),
+        registry.answerPossession(member.answerKey) ?? (await answerPossession({ cluster, member, index })),
       ]),
     )
     return this.submit({ type: 'cosignerSet', set, possessions })
@@ -303,4 +307,11 @@ export class Operator {
     if (endorser === undefined) throw keyMissing('the signing key of a reader of the current version')
     return endorser
   }
+}
+
+function missingPossession({ peerId }: CosignerMember): never {
+  throw new CipherlogError(
+    'ERR_REGISTRY_POSSESSION',
+    `The replica ${toHex(peerId)} is new to the log; add the proof of possession that \`cipherlog-node member\` prints.`,
+  )
 }

@@ -29,6 +29,14 @@ describe('node keys', () => {
     expect((await readNodeKeys(file)).log.constructor).toBe(Uint8Array)
   })
 
+  it('of the next incarnation share the node and nothing else', () => {
+    const lost = generateNodeKeys()
+    const next = generateNodeKeys(undefined, { replaces: lost.peerId })
+    expect(next.peerId.slice(0, 12)).toEqual(lost.peerId.slice(0, 12))
+    expect([toHex(lost.peerId).slice(24), toHex(next.peerId).slice(24)]).toEqual(['00000000', '00000001'])
+    for (const kind of ['tls', 'log', 'cosigner', 'answer'] as const) expect(next[kind]).not.toEqual(lost[kind])
+  })
+
   it('are never overwritten', async () => {
     const file = join(folder, 'node.keys')
     await writeNodeKeys(file, generateNodeKeys())

@@ -1,13 +1,22 @@
-/** A replica's own keys: made before genesis, kept in a file that only its user can read. */
+/** A replica's own keys: made before it joins, kept in a file that only its user can read. */
 import { open, readFile } from 'node:fs/promises'
-import { CipherlogError, decode, encode, systemRandom, writeU32, type Random } from '@cipherlog/core'
+import { CipherlogError, decode, encode, readU32, systemRandom, toHex, writeU32, type Random } from '@cipherlog/core'
 import { publicKeyOf } from '@cipherlog/crypto/signature'
-import { nodeKeys, type CosignerMember, type NodeKeys } from '@cipherlog/format'
+import { nodeKeys, roles, type CosignerMember, type NodeKeys } from '@cipherlog/format'
+import { possessionOf } from '@cipherlog/registry'
 
-/** Fresh keys with a fresh peer id of incarnation 0: one id, one disk. */
-export function generateNodeKeys(random: Random = systemRandom): NodeKeys {
-  const peerId = random.bytes(16)
-  writeU32(peerId, 12, 0)
+/**
+ * Fresh keys. A peer id is one disk: a node that lost its disk comes back as the next incarnation of the same node,
+ * with new keys, so that it can break no promise that it has forgotten.
+ * @param options.replaces - peer id of the incarnation that is gone; else a fresh node of incarnation 0.
+ */
+export function generateNodeKeys(
+  random: Random = systemRandom,
+  options: { readonly replaces?: Uint8Array } = {},
+): NodeKeys {
+  const { replaces } = options
+  const peerId = replaces?.slice() ?? random.bytes(16)
+  writeU32(peerId, 12, replaces === undefined ? 0 : readU32(replaces, 12) + 1)
   return {
     version: 1,
     peerId,
@@ -26,6 +35,24 @@ export function cosignerMemberOf(keys: NodeKeys): CosignerMember {
     logKey: publicKeyOf(keys.log),
     cosignerKey: publicKeyOf(keys.cosigner),
     answerKey: publicKeyOf(keys.answer),
+  }
+}
+
+/** What an operator needs to list a replica, in hex: public, and good for one cluster. */
+export interface MemberDescription extends Readonly<Record<keyof CosignerMember, string>> {
+  /** Its answer key's proof of possession for that cluster. */
+  readonly answerPossession: string
+}
+
+export function describeMember(keys: NodeKeys, cluster: Uint8Array): MemberDescription {
+  const { peerId, tlsKey, logKey, cosignerKey, answerKey } = cosignerMemberOf(keys)
+  return {
+    peerId: toHex(peerId),
+    tlsKey: toHex(tlsKey),
+    logKey: toHex(logKey),
+    cosignerKey: toHex(cosignerKey),
+    answerKey: toHex(answerKey),
+    answerPossession: toHex(possessionOf(keys.answer, roles.answer, cluster)),
   }
 }
 

@@ -278,7 +278,8 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
   }
 }
 
-async function readGenesis(file: string): Promise<Uint8Array> {
+/** @throws CipherlogError `ERR_GENESIS_FILE` */
+export async function readGenesis(file: string): Promise<Uint8Array> {
   try {
     return new Uint8Array(await readFile(file))
   } catch (cause) {
