@@ -5,8 +5,8 @@ import { entryKinds, leafKinds, roles, suiteNames, suites, verdicts } from '@cip
 /** What each label is put in front of, in the order of the table. */
 const labelUses: Readonly<Record<keyof typeof labels, readonly [use: string, covers: string]>> = {
   keyEvent: ['signature, operator or recovery key', 'key event bytes'],
-  groupStart: ['signature, operator key', 'groupStart bytes (reserved)'],
-  quarantine: ['signature, operator key', 'quarantine bytes (reserved)'],
+  groupStart: ['signature, operator key', 'group start bytes'],
+  quarantine: ['signature, operator key', 'quarantine bytes'],
   pop: ['signature, the key itself', 'CBOR [cluster, role, key]: proof of possession'],
   ready: ['signature, reader key', 'CBOR [cluster, keyset, epoch, SHA-256 of the public part]'],
   endorse: ['signature, reader key', 'CBOR [cluster, keyset, epoch, SHA-256 of the public part]'],

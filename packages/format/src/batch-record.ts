@@ -6,6 +6,10 @@ import { constant, record, tuple, bytes, uint, type TypeOf } from '@cipherlog/co
 import { digest, groupId, timeMs } from './common.ts'
 import { leafKinds } from './numbers.ts'
 
+/** Newest key event: number and SHA-256 of its bytes without signatures; {0, cluster} at genesis. */
+export const registryHead = record('registry-head', { number: [1, uint()], digest: [2, digest] })
+export type RegistryHead = TypeOf<typeof registryHead>
+
 /** How the state root is computed; 1: cells in order of creation. */
 export const stateRootAlgorithm = 1
 
@@ -21,11 +25,9 @@ export const batchRecord = record(
     leafCount: [6, uint(255, 1)],
     /** RFC 6962 root of those leaves as a tree of their own. */
     batchRoot: [7, digest],
-    /** Newest key event: number and SHA-256 of its bytes without signatures; {0, cluster} at genesis. */
-    registryHead: [9, record('registry-head', { number: [1, uint()], digest: [2, digest] })],
+    registryHead: [9, registryHead],
     rulesVersion: [10, uint(0xffff, 1)],
   },
   { stateRoot: [8, tuple(uint(255, 1), bytes(32))] },
 )
 export type BatchRecord = TypeOf<typeof batchRecord>
-export type RegistryHead = BatchRecord['registryHead']

@@ -55,6 +55,7 @@ export {
   type SignedGenesis,
 } from './genesis.ts'
 export {
+  applicationMachine,
   grant,
   keyEvent,
   keyEventBytesMax,
@@ -68,6 +69,7 @@ export {
   readPolicies,
   signedKeyEvent,
   vectorLimits,
+  type ApplicationMachine,
   type Grant,
   type KeyEvent,
   type KeyOperation,
@@ -132,7 +134,16 @@ export {
 } from './snapshot.ts'
 export { encodeSnapshotPair, SnapshotPairReader, snapshotValueBytesMax, type SnapshotPair } from './snapshot-pairs.ts'
 export { leafRecord, leafRecordBytesMax, type LeafRecord } from './leaf-record.ts'
-export { batchRecord, stateRootAlgorithm, type BatchRecord, type RegistryHead } from './batch-record.ts'
+export { applyNote, stoppedEntry, type ApplyNote, type StoppedEntry } from './apply-note.ts'
+export { quarantine, signedQuarantine, type Quarantine, type SignedQuarantine } from './quarantine.ts'
+export {
+  groupStart,
+  groupStartBytesMax,
+  signedGroupStart,
+  type GroupStart,
+  type SignedGroupStart,
+} from './group-start.ts'
+export { batchRecord, registryHead, stateRootAlgorithm, type BatchRecord, type RegistryHead } from './batch-record.ts'
 export {
   cellDigestInput,
   cellProof,
@@ -156,8 +167,10 @@ export {
   storedClientSessions,
   storedEnvelope,
   storedGenesis,
+  storedGroupStart,
   storedKeyEvent,
   storedLedger,
+  storedQuarantine,
   storedQuota,
   storedSeen,
   storedSession,

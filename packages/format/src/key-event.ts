@@ -21,7 +21,7 @@ import {
   timeMs,
   xwingPublicKey,
 } from './common.ts'
-import { roleSignature } from './genesis.ts'
+import { circuit, roleSignature } from './genesis.ts'
 
 /** `orders`, `orders/*` (everything below) or `*`. */
 export const namespacePattern = text(128, /^(\*|[a-z0-9][a-z0-9._-]*(\/[a-z0-9][a-z0-9._-]*)*(\/\*)?)$/)
@@ -87,6 +87,14 @@ export const vectorLimits = record('vector-limits', {
 /** Who may fetch ciphertext from a replica. */
 export const readPolicies = { public: 1, granted: 2 } as const
 
+/** An application's own state machine, which every replica and auditor must run as the very same code. */
+export const applicationMachine = record('application-machine', {
+  version: [1, uint(0xffff_ffff, 1)],
+  /** SHA-256 by which the application names its code: of its module as published, say. */
+  code: [2, digest],
+})
+export type ApplicationMachine = TypeOf<typeof applicationMachine>
+
 /** A namespace fixes state machine, suite, keyset, circuit and bounds. */
 export const namespaceDefinition = record(
   'namespace-definition',
@@ -97,7 +105,12 @@ export const namespaceDefinition = record(
     keyset: [4, id16],
     readPolicy: [5, uint(2, 1)],
   },
-  { circuit: [6, circuitId], vector: [7, vectorLimits] },
+  {
+    circuit: [6, circuitId],
+    vector: [7, vectorLimits],
+    /** Rules 2: `machine` is the application's own; absent, it is a built-in one. */
+    application: [8, applicationMachine],
+  },
 )
 export type NamespaceDefinition = TypeOf<typeof namespaceDefinition>
 
@@ -156,6 +169,8 @@ export const keyOperation = choice('key-operation', {
     9,
     record('cosigner-set-event', { set: [1, cosignerSet], possessions: [2, array(tuple(uint(6), signature), 7)] }),
   ],
+  /** Rules never go back; `circuits` are accepted beside those before. The same number takes circuits only. */
+  setRules: [10, record('set-rules', { rulesVersion: [1, uint(0xffff, 1)] }, { circuits: [2, array(circuit, 64, 1)] })],
 })
 export type KeyOperation = TypeOf<typeof keyOperation>
 

@@ -1,14 +1,15 @@
 /** Leaf records: what the tree hashes of an entry. At most 65,535 bytes (C2SP entry bundle). */
-import { array, record, uint, type TypeOf } from '@cipherlog/core'
+import { array, record, refine, uint, type TypeOf } from '@cipherlog/core'
 import { digest, groupId, id16, timeMs } from './common.ts'
+import { leafKinds } from './numbers.ts'
 
 export const leafRecordBytesMax = 65_535
 
 export const leafRecord = record(
   'leaf-record',
   {
-    /** A leaf kind other than 5; a batch record is a leaf of its own format with the same first keys. */
-    kind: [1, uint(4)],
+    /** A batch record is a leaf of its own format with the same first keys, so its kind is not among these. */
+    kind: [1, refine(uint(6), (kind) => (kind === leafKinds.batchRecord ? 'that is a batch record' : undefined))],
     group: [2, groupId],
     logIndex: [3, uint()],
     logTime: [4, timeMs],

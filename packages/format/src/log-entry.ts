@@ -5,7 +5,7 @@
 import { bytes, enumeration, record, tuple, type TypeOf } from '@cipherlog/core'
 import { bodiesBytesMax } from './command-bundle.ts'
 
-/** Kinds 1, 2, 3: [the signed CBOR array, bodies]; bodies are empty for key events and session openings. */
+/** Kinds 1 to 4: [the signed CBOR array, bodies]; bodies are empty for all but command bundles. */
 export const logEntry = tuple(bytes(1, 1_048_576 + 4096), bytes(0, bodiesBytesMax))
 export type LogEntry = TypeOf<typeof logEntry>
 

@@ -12,7 +12,7 @@ export const suiteNames: Readonly<Record<Suite, string>> = {
   5: 'bfv-8192',
 }
 
-/** Kinds of leaves of the tree. 6 to 11 are reserved. */
+/** Kinds of leaves of the tree. 7 to 11 are reserved. */
 export const leafKinds = {
   genesis: 0,
   keyEvent: 1,
@@ -20,6 +20,7 @@ export const leafKinds = {
   commandBundle: 3,
   quarantine: 4,
   batchRecord: 5,
+  groupStart: 6,
 } as const
 export type LeafKind = (typeof leafKinds)[keyof typeof leafKinds]
 
@@ -28,6 +29,7 @@ export const entryKinds = {
   keyEvent: 1,
   sessionOpening: 2,
   commandBundle: 3,
+  quarantine: 4,
   noOp: 32,
   mark: 33,
   membership: 34,

@@ -1,6 +1,6 @@
 /**
- * Policy chain: genesis and every key event that changes operators or cosigner sets, with its place in the
- * tree; from it a verifier derives whose signatures a checkpoint of a given size needs.
+ * Policy chain: genesis, then every group start and every key event that changes operators or cosigner sets, with its
+ * place in the tree; from it a verifier derives whose signatures a checkpoint of a given size needs.
  */
 import { array, bytes, record, text, tuple, uint, type TypeOf } from '@cipherlog/core'
 import { keyEventBytesMax } from './key-event.ts'
@@ -8,7 +8,7 @@ import { keyEventBytesMax } from './key-event.ts'
 export const policyChainLink = record(
   'policy-chain-link',
   {
-    /** The signed key event. */
+    /** The signed key event, or the signed group start, which has no transition checkpoint. */
     event: [1, bytes(1, keyEventBytesMax + 4096)],
     origin: [2, text(256)],
     leafIndex: [3, uint()],

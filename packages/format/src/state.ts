@@ -1,8 +1,10 @@
 /** How a replica keeps its state, record by record, in its state store. Never signed, never sent. */
 import { array, bytes, record, text, tuple, uint, type TypeOf } from '@cipherlog/core'
 import { digest, id16 } from './common.ts'
+import { groupStartBytesMax } from './group-start.ts'
 import { keyEventBytesMax } from './key-event.ts'
 import { keyEnvelope } from './key-envelope.ts'
+import { policyChainLink } from './policy-chain.ts'
 import { commandsPerBundleMax } from './command-bundle.ts'
 
 /** An open client session: what the last bundle was and what became of it. */
@@ -24,11 +26,16 @@ export const storedClientSessions = record('stored-client-sessions', {
 })
 
 /** A value of a kv namespace and where it was written. */
-export const storedValue = record('stored-value', {
-  leaf: [1, uint()],
-  command: [2, uint(255)],
-  ciphertext: [3, bytes(1, 8_388_608)],
-})
+export const storedValue = record(
+  'stored-value',
+  {
+    leaf: [1, uint()],
+    command: [2, uint(255)],
+    ciphertext: [3, bytes(1, 8_388_608)],
+  },
+  /** Whose leaf it is; absent: 0. */
+  { generation: [4, uint(Number.MAX_SAFE_INTEGER, 1)] },
+)
 export type StoredValue = TypeOf<typeof storedValue>
 
 /** A key envelope with its wraps; `wraps` is empty in a replay from a trail, which does not hold them. */
@@ -47,9 +54,26 @@ export const storedKeyEvent = record(
     leafIndex: [2, uint()],
     logTime: [3, uint()],
   },
-  /** Of a cosigner set: the size that old and new set signed. */
-  { transitionSize: [4, uint()] },
+  {
+    /** Of a cosigner set: the size that old and new set signed. */
+    transitionSize: [4, uint()],
+    /** Whose leaf it is; absent: 0. */
+    generation: [5, uint(Number.MAX_SAFE_INTEGER, 1)],
+  },
 )
+
+/** A log entry that was set aside, and the leaf of the quarantine once that is reached. */
+export const storedQuarantine = record(
+  'stored-quarantine',
+  { leaf: [1, uint()] },
+  { recorded: [2, record('recorded-quarantine', { leaf: [1, uint()], digest: [2, digest] })] },
+)
+
+/** A group start, and the policy chain's links up to it with their transition checkpoints. */
+export const storedGroupStart = record('stored-group-start', {
+  signed: [1, bytes(1, groupStartBytesMax + 4096)],
+  links: [2, array(policyChainLink, 256)],
+})
 
 /** Batch sizes with their roots that a signer may name as `seen`. */
 export const storedSeen = record('stored-seen', { rootHash: [1, digest], logTime: [2, uint()] })

@@ -5,7 +5,7 @@ import { type StoredAnswer } from './sessions.ts'
 
 /** A proposal: one signed thing and the bodies beside it. */
 export interface Proposal {
-  /** 1 key event, 2 session opening, 3 command bundle. */
+  /** 1 key event, 2 session opening, 3 command bundle, 4 quarantine. */
   readonly kind: number
   /** The signed CBOR array, as it travels. */
   readonly signed: Uint8Array
@@ -33,7 +33,29 @@ export type Plan =
   /** Already on the log: the first answer. */
   | { readonly outcome: 'duplicate'; readonly answer: StoredAnswer }
   /** A leaf, once `proofs` have been checked. `effect` is the ledger's own. */
-  | { readonly outcome: 'accepted'; readonly proofs: readonly NeededProof[]; readonly effect: Effect }
+  | {
+      readonly outcome: 'accepted'
+      readonly proofs: readonly NeededProof[]
+      readonly admission: Admission
+      readonly effect: Effect
+    }
+
+/** What a leader wants to know before it appends. */
+export interface Admission {
+  /** Whose work it is: the client in hex, or `operators`. */
+  readonly owner: string
+  /** Milliseconds that applying is expected to take. */
+  readonly costMs: number
+  /**
+   * Proofs of commands that would be rejected now, but for what may change before they are applied: a key event under
+   * way, a new minute of a quota. Found only without a place. The leader checks these too: it never appends a proof it has not checked.
+   */
+  readonly proofsOfRejected: readonly NeededProof[]
+  /** First command that a leader must not append, with the reason: a failed gate, a proof that cannot be checked. */
+  readonly inadmissible: { readonly command: number; readonly error: CipherlogError } | undefined
+  /** Of a key event that raises the rules: every voter must know them first. */
+  readonly rulesVersion?: number
+}
 
 /** Opaque to callers: what {@link Ledger.apply} carries out. Valid only for the state it was planned in. */
 export interface Effect {
@@ -41,8 +63,6 @@ export interface Effect {
   readonly plannedAt: number
   readonly kind: number
   readonly logTime: number
-  /** First command that a leader must not append, with the reason: a failed gate. */
-  readonly inadmissible: { readonly command: number; readonly error: CipherlogError } | undefined
   /** `proofsGood[i]` answers `proofs[i]`; entries after the first false are not looked at. */
   run(proofsGood: readonly boolean[], place: EntryPlace): LeafContent
 }

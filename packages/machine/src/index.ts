@@ -1,6 +1,16 @@
 /** The replicated state as a pure function of the log. */
-export { Ledger, batchLeavesMax, builtInMachines, rulesVersionMax, type LedgerOptions } from './ledger.ts'
-export { type ClosedBatch, type EntryPlace, type Leaf, type NeededProof, type Plan, type Proposal } from './entry.ts'
+export { Ledger, batchLeavesMax, type LedgerOptions } from './ledger.ts'
+export { builtInMachines } from './machines.ts'
+export { type NamedEntry } from './quarantines.ts'
+export {
+  type Admission,
+  type ClosedBatch,
+  type EntryPlace,
+  type Leaf,
+  type NeededProof,
+  type Plan,
+  type Proposal,
+} from './entry.ts'
 export { type CommandContext, type StateMachine } from './state-machine.ts'
 export { createMemoryState, type State } from './state.ts'
 export { cellDigest, type CellEvaluator } from './cells.ts'

@@ -8,7 +8,16 @@
  * Invariants (asserted): log index and log time never fall; a batch holds 1 to 255 leaves and its record;
  * `treeSize` = leaves appended; the state store matches the tree whenever no batch is open.
  */
-import { CipherlogError, decode, DecodeError, encode, equalBytes, invariant, RefusedError } from '@cipherlog/core'
+import {
+  CipherlogError,
+  decode,
+  DecodeError,
+  encode,
+  equalBytes,
+  invariant,
+  RefusedError,
+  toHex,
+} from '@cipherlog/core'
 import { labels, sha256 } from '@cipherlog/crypto/hash'
 import { verifyLabelled } from '@cipherlog/crypto/signature'
 import {
@@ -26,20 +35,27 @@ import {
   storedLedger,
   verdicts,
   type CellProof,
+  type Circuit,
   type StoredEnvelope,
 } from '@cipherlog/format'
 import { leafHash, origin } from '@cipherlog/merkle/verify'
 import { CompactRange } from '@cipherlog/merkle/tree'
 import { findCircuit } from '@cipherlog/proof'
-import { Registry } from '@cipherlog/registry'
+import { openQuarantine, Registry, rulesVersionMax, unknownRules, type QuarantineContext } from '@cipherlog/registry'
 import { Cells, type CellEvaluator } from './cells.ts'
 import { envelope } from './envelopes.ts'
-import { type ClosedBatch, type EntryPlace, type Leaf, type LeafContent, type Plan, type Proposal } from './entry.ts'
-import { kvMachine } from './machines/kv.ts'
-import { logMachine } from './machines/log.ts'
-import { counterMachine, tallyMachine } from './machines/sums.ts'
-import { vectorMachine } from './machines/vector.ts'
-import { planBundle } from './plan-bundle.ts'
+import {
+  type Admission,
+  type ClosedBatch,
+  type EntryPlace,
+  type Leaf,
+  type LeafContent,
+  type Plan,
+  type Proposal,
+} from './entry.ts'
+import { Machines } from './machines.ts'
+import { entryCostMs, planBundle } from './plan-bundle.ts'
+import { Quarantines, type NamedEntry } from './quarantines.ts'
 import { SeenTable } from './seen-table.ts'
 import { checkOpening, clientSessions, recordOpening, session } from './sessions.ts'
 import { stateKeys, statePrefixes } from './state-keys.ts'
@@ -48,9 +64,6 @@ import { type StateMachine } from './state-machine.ts'
 
 /** Leaves of one batch, its record not counted. */
 export const batchLeavesMax = 255
-/** The rules this software applies; entries under others are not touched. */
-export const rulesVersionMax = 1
-
 export interface LedgerOptions {
   readonly evaluator: CellEvaluator
   /** RFC 6962 root of a batch's leaf hashes as a tree of their own. */
@@ -59,13 +72,15 @@ export interface LedgerOptions {
   readonly machines?: readonly StateMachine[]
 }
 
-export const builtInMachines: readonly StateMachine[] = [
-  logMachine,
-  kvMachine,
-  counterMachine,
-  tallyMachine,
-  vectorMachine,
-]
+/** Not refusals: on another replica the entry may well be applied. */
+const stopsBefore: ReadonlySet<string> = new Set(['ERR_RULES_UNKNOWN', 'ERR_MACHINE_UNKNOWN', 'ERR_QUARANTINE_APPLIED'])
+
+const operatorsWork: Admission = {
+  owner: 'operators',
+  costMs: entryCostMs,
+  proofsOfRejected: [],
+  inadmissible: undefined,
+}
 
 export class Ledger {
   readonly registry: Registry
@@ -76,7 +91,8 @@ export class Ledger {
   readonly #cells: Cells
   readonly #seen: SeenTable
   readonly #options: LedgerOptions
-  readonly #machines: ReadonlyMap<string, StateMachine>
+  readonly #machines: Machines
+  readonly #quarantines: Quarantines
   #tree: CompactRange
   /** Leaf hashes since the last multiple of 256. */
   #tail: Uint8Array[]
@@ -99,7 +115,9 @@ export class Ledger {
     this.#cells = parts.cells
     this.#seen = parts.seen
     this.#options = parts.options
-    this.#machines = machinesByName([...builtInMachines, ...(parts.options.machines ?? [])])
+    this.#machines = new Machines(parts.options.machines ?? [])
+    this.#quarantines = new Quarantines(parts.state)
+    for (const namespace of parts.registry.namespaces()) this.#machines.require(namespace)
     this.#tree = stored.tree
     this.#tail = stored.tail
     this.#appliedIndex = stored.appliedIndex
@@ -119,7 +137,7 @@ export class Ledger {
     options: LedgerOptions,
   ): Promise<{ ledger: Ledger; leaf: Leaf; closed: ClosedBatch }> {
     const registry = Registry.fromGenesis(signedGenesis)
-    checkCircuits(registry)
+    checkCircuits(registry.circuits)
     const place = { logIndex: 0, logTime: registry.genesis.createdAt }
     const ledger = new Ledger(
       { registry, state, cells: new Cells(options.evaluator), seen: new SeenTable(), options },
@@ -149,13 +167,12 @@ export class Ledger {
     if (bytes === undefined) return undefined
     const stored = decodeStored(storedLedger, bytes)
     if (stored.rulesVersion > rulesVersionMax) {
-      throw unknownRules(`follows rules version ${stored.rulesVersion}, this software knows ${rulesVersionMax}`)
+      throw unknownRules(`The log follows rules ${stored.rulesVersion}`, stored.rulesVersion)
     }
     const genesisBytes = state.get(stateKeys.genesis)
     invariant(genesisBytes !== undefined, 'The state store lacks the genesis.')
     const [signedGenesis] = decodeStored(storedGenesis, genesisBytes)
     const registry = Registry.fromGenesis(signedGenesis)
-    checkCircuits(registry)
     const seen = await SeenTable.open(state)
     for await (const [, value] of state.iterate(statePrefixes.keyEvents)) {
       const { signed, leafIndex, logTime, transitionSize } = decodeStored(storedKeyEvent, value)
@@ -165,6 +182,7 @@ export class Ledger {
       registry.apply(checked, { leafIndex, logTime })
       if (transitionSize !== undefined) registry.noteTransition(transitionSize)
     }
+    checkCircuits(registry.circuits)
     const cells = await Cells.open(state, options.evaluator)
     invariant(cells.cellCount === stored.cellCount, 'The state store lacks cells.', { stored: stored.cellCount })
     const tree = CompactRange.fromPeaks(stored.treeSize, stored.peaks)
@@ -196,18 +214,54 @@ export class Ledger {
   }
 
   /**
+   * Takes note of a quarantine that stands further on in the log. Whoever applies a log calls this for all of them
+   * before the entries that they name have their turn.
+   * @returns the entry that it sets aside; undefined if it will have no effect, for it is none or nobody signed it.
+   */
+  lookAhead(signed: Uint8Array, logIndex: number): NamedEntry | undefined {
+    let entry: NamedEntry
+    try {
+      entry = openQuarantine(signed, this.#quarantineContext)
+    } catch (error) {
+      if (error instanceof RefusedError || error instanceof DecodeError) return undefined
+      throw error
+    }
+    if (entry.index >= logIndex || entry.index <= this.#appliedIndex) return undefined
+    this.#quarantines.lookAhead(entry)
+    return { index: entry.index, digest: entry.digest }
+  }
+
+  /** The entry that a signed quarantine names. @throws RefusedError, DecodeError as it would be refused. */
+  openQuarantine(signed: Uint8Array): NamedEntry {
+    return openQuarantine(signed, this.#quarantineContext)
+  }
+
+  get #quarantineContext(): QuarantineContext {
+    const { cluster, operatorSetVersion, operators } = this.registry
+    return { cluster, operatorSetVersion, operators, group: this.group, generation: this.generation }
+  }
+
+  /**
    * What would become of a proposal now. Looks at everything but the proofs; changes nothing. Without a place
    * (admission) the last log time stands in for the entry's own.
+   * @throws CipherlogError `ERR_RULES_UNKNOWN`, `ERR_MACHINE_UNKNOWN` if this software cannot apply the entry, and
+   * `ERR_QUARANTINE_APPLIED`: the node must stop before it. Without a place these are refusals.
    */
   plan(proposal: Proposal, place?: EntryPlace): Plan {
     const logTime = place?.logTime ?? this.#logTime
     invariant(logTime >= this.#logTime, 'Log time went back.', { logTime, logTimeBefore: this.#logTime })
+    const quarantined =
+      place !== undefined &&
+      this.#quarantines.namesIndex(place.logIndex) &&
+      this.#quarantines.names({ index: place.logIndex, digest: sha256(proposal.signed) })
     try {
       switch (proposal.kind) {
         case entryKinds.keyEvent:
-          return this.#planKeyEvent(proposal, logTime)
+          return this.#planKeyEvent(proposal, logTime, quarantined)
         case entryKinds.sessionOpening:
-          return this.#planOpening(proposal, logTime)
+          return this.#planOpening(proposal, logTime, quarantined)
+        case entryKinds.quarantine:
+          return this.#planQuarantine(proposal, logTime, place)
         case entryKinds.commandBundle:
           return planBundle(
             {
@@ -215,13 +269,14 @@ export class Ledger {
               state: this.#state,
               cells: this.#cells,
               machines: this.#machines,
+              quarantines: this.#quarantines,
               group: this.group,
               generation: this.generation,
               nextLeaf: this.#tree.size,
               version: this.#version,
             },
             proposal,
-            logTime,
+            { logTime, quarantined, admission: place === undefined },
           )
         default:
           throw new RefusedError('ERR_KIND', `Entries of kind ${proposal.kind} cannot be proposed.`)
@@ -229,11 +284,14 @@ export class Ledger {
     } catch (error) {
       // What the state holds never throws these: see `decodeStored`.
       if (error instanceof RefusedError || error instanceof DecodeError) return { outcome: 'refused', error }
+      if (place === undefined && error instanceof CipherlogError && stopsBefore.has(error.code)) {
+        return { outcome: 'refused', error: new RefusedError(error.code, error.message, { details: error.details }) }
+      }
       throw error
     }
   }
 
-  #planKeyEvent(proposal: Proposal, logTime: number): Plan {
+  #planKeyEvent(proposal: Proposal, logTime: number, quarantined: boolean): Plan {
     checkNoBody(proposal)
     const checked = this.registry.check(proposal.signed, {
       logTime,
@@ -243,36 +301,84 @@ export class Ledger {
       const known = this.registry.event(checked.number)!
       return { outcome: 'duplicate', answer: { leaf: known.leafIndex, digest: sha256(known.signed), verdicts: [] } }
     }
+    const { operation } = checked.event
+    const digest = sha256(proposal.signed)
+    const leafOf = (place: EntryPlace, verdictsOf?: number[]): LeafContent => ({
+      record: encode(leafRecord, {
+        kind: leafKinds.keyEvent,
+        group: this.group,
+        ...place,
+        digest,
+        verdicts: verdictsOf,
+      }),
+      signed: proposal.signed,
+      trailBody: new Uint8Array(0),
+      digest,
+      verdicts: verdictsOf ?? [],
+    })
+    if (!quarantined && operation.type === 'setRules') checkCircuits(operation.circuits ?? [])
+    if (!quarantined && operation.type === 'createNamespace') this.#machines.require(operation)
     return {
       outcome: 'accepted',
       proofs: [],
+      admission: {
+        ...operatorsWork,
+        ...(operation.type === 'setRules' ? { rulesVersion: operation.rulesVersion } : {}),
+      },
       effect: {
         plannedAt: this.#version,
         kind: proposal.kind,
         logTime,
-        inadmissible: undefined,
         run: (_proofs, place) => {
           const leafIndex = this.#tree.size
+          // The chain stays where it was: operators sign another event in its place.
+          if (quarantined) {
+            this.#quarantines.setAside({ index: place.logIndex, digest }, leafIndex)
+            return leafOf(place, [verdicts.quarantined])
+          }
           this.registry.apply(checked, { leafIndex, logTime: place.logTime })
           this.#state.put(
             stateKeys.keyEvent(checked.event.number),
             encode(storedKeyEvent, { signed: proposal.signed, leafIndex, logTime: place.logTime }),
           )
+          return { ...leafOf(place), keyEventNumber: checked.event.number }
+        },
+      },
+    }
+  }
+
+  #planQuarantine(proposal: Proposal, logTime: number, place: EntryPlace | undefined): Plan {
+    checkNoBody(proposal)
+    const entry = this.openQuarantine(proposal.signed)
+    if (place !== undefined && entry.index >= place.logIndex) {
+      throw new RefusedError('ERR_QUARANTINE_ENTRY', `Entry ${entry.index} does not stand before its quarantine.`)
+    }
+    const answer = this.#quarantines.reached(entry, place !== undefined || entry.index <= this.#appliedIndex)
+    if (answer !== undefined) return { outcome: 'duplicate', answer }
+    return {
+      outcome: 'accepted',
+      proofs: [],
+      admission: operatorsWork,
+      effect: {
+        plannedAt: this.#version,
+        kind: proposal.kind,
+        logTime,
+        run: (_proofs, at) => {
           const digest = sha256(proposal.signed)
+          this.#quarantines.record(entry, { leaf: this.#tree.size, digest })
           return {
-            record: encode(leafRecord, { kind: leafKinds.keyEvent, group: this.group, ...place, digest }),
+            record: encode(leafRecord, { kind: leafKinds.quarantine, group: this.group, ...at, digest }),
             signed: proposal.signed,
             trailBody: new Uint8Array(0),
             digest,
             verdicts: [],
-            keyEventNumber: checked.event.number,
           }
         },
       },
     }
   }
 
-  #planOpening(proposal: Proposal, logTime: number): Plan {
+  #planOpening(proposal: Proposal, logTime: number, quarantined: boolean): Plan {
     checkNoBody(proposal)
     const [openingBytes, signature] = decode(signedSessionOpening, proposal.signed)
     const opening = decode(sessionOpening, openingBytes)
@@ -292,8 +398,9 @@ export class Ledger {
     const digest = sha256(proposal.signed)
     const answer = checkOpening(this.#state, opening.client, opening.number, digest)
     if (answer !== undefined) return { outcome: 'duplicate', answer }
-    const verdict =
-      logTime > opening.notAfter
+    const verdict = quarantined
+      ? verdicts.quarantined
+      : logTime > opening.notAfter
         ? verdicts.notAfter
         : client.revoked !== undefined
           ? verdicts.revoked
@@ -303,12 +410,13 @@ export class Ledger {
     return {
       outcome: 'accepted',
       proofs: [],
+      admission: { ...operatorsWork, owner: toHex(opening.client) },
       effect: {
         plannedAt: this.#version,
         kind: proposal.kind,
         logTime,
-        inadmissible: undefined,
         run: (_proofs, place) => {
+          if (quarantined) this.#quarantines.setAside({ index: place.logIndex, digest }, this.#tree.size)
           const stored = { leaf: this.#tree.size, digest, verdicts: [verdict] }
           recordOpening(
             this.#state,
@@ -391,7 +499,7 @@ export class Ledger {
       batchRoot: this.#options.rootOfBatch(this.#batch),
       stateRoot: stateRoot === undefined ? undefined : [stateRootAlgorithm, stateRoot],
       registryHead: this.registry.head,
-      rulesVersion: this.registry.genesis.rulesVersion,
+      rulesVersion: this.registry.rulesVersion,
     })
     const leaf = this.#append(leafKinds.batchRecord, {
       record,
@@ -464,7 +572,7 @@ export class Ledger {
     this.#state.put(
       stateKeys.ledger,
       encode(storedLedger, {
-        rulesVersion: this.registry.genesis.rulesVersion,
+        rulesVersion: this.registry.rulesVersion,
         appliedIndex: this.#appliedIndex,
         logTime: this.#logTime,
         treeSize: this.#tree.size,
@@ -544,12 +652,6 @@ export class Ledger {
   }
 }
 
-function machinesByName(machines: readonly StateMachine[]): ReadonlyMap<string, StateMachine> {
-  const byName = new Map(machines.map((machine) => [machine.name, machine]))
-  if (byName.size !== machines.length) throw new RangeError('two state machines have one name; rename yours')
-  return byName
-}
-
 /** Bodies belong to bundles: whatever else stands beside a key event or an opening, nobody signed. */
 function checkNoBody({ body }: Proposal): void {
   if (body.length === 0) return
@@ -568,11 +670,13 @@ function checkTail(tree: CompactRange, tail: readonly Uint8Array[]): void {
   )
 }
 
-function checkCircuits({ genesis }: Registry): void {
-  const unknown = genesis.circuits.find(({ id }) => findCircuit(id) === undefined)
-  if (unknown !== undefined) throw unknownRules(`accepts the circuit ${unknown.id}, which this software does not know`)
-}
-
-function unknownRules(what: string): CipherlogError {
-  return new CipherlogError('ERR_RULES_UNKNOWN', `The log ${what}; install a newer version.`)
+/** @throws CipherlogError `ERR_RULES_UNKNOWN` if the log accepts a circuit that this software lacks. */
+function checkCircuits(circuits: readonly Circuit[]): void {
+  const unknown = circuits.find(({ id }) => findCircuit(id) === undefined)
+  if (unknown === undefined) return
+  throw new CipherlogError(
+    'ERR_RULES_UNKNOWN',
+    `The log accepts the circuit ${unknown.id}, which this software does not know; install a newer version.`,
+    { details: { circuit: unknown.id } },
+  )
 }

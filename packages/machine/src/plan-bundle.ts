@@ -13,6 +13,7 @@ import {
   equalBytes,
   invariant,
   RefusedError,
+  toHex,
   VerificationError,
   type CipherlogError,
 } from '@cipherlog/core'
@@ -41,9 +42,10 @@ import { type Registry } from '@cipherlog/registry'
 import { type Cells } from './cells.ts'
 import { acceptsEnvelope, applyEnvelope, checkWraps, envelopeOperation, mayUseEnvelope } from './envelopes.ts'
 import { type EntryPlace, type LeafContent, type NeededProof, type Plan, type Proposal } from './entry.ts'
+import { type Machines } from './machines.ts'
+import { type Quarantines } from './quarantines.ts'
 import { QuotaUse } from './quotas.ts'
 import { checkSequence, recordBundle } from './sessions.ts'
-import { type StateMachine } from './state-machine.ts'
 import { Transaction, type State } from './state.ts'
 
 /** What a plan looks at. */
@@ -51,13 +53,28 @@ export interface PlanContext {
   readonly registry: Registry
   readonly state: State
   readonly cells: Cells
-  readonly machines: ReadonlyMap<string, StateMachine>
+  readonly machines: Machines
+  readonly quarantines: Quarantines
   readonly group: Uint8Array
   readonly generation: number
   readonly nextLeaf: number
   /** Counts applied entries: a plan is valid for one state only. */
   readonly version: number
 }
+
+/** How a bundle is planned. */
+export interface PlanMode {
+  readonly logTime: number
+  /** Operators have set the entry aside: every command is rejected for that. */
+  readonly quarantined: boolean
+  /** For a leader that may append it. */
+  readonly admission: boolean
+}
+
+/** Decoding, a signature, sessions, the leaf: what every entry costs, in ms. */
+export const entryCostMs = 0.3
+/** A command that no machine looks at: an envelope, or one that will be rejected. */
+const commandCostMs = 0.02
 
 interface PlannedCommand {
   readonly head: CommandHead
@@ -70,8 +87,9 @@ interface PlannedCommand {
   readonly proof: number | undefined
 }
 
-export function planBundle(context: PlanContext, proposal: Proposal, logTime: number): Plan {
+export function planBundle(context: PlanContext, proposal: Proposal, mode: PlanMode): Plan {
   const { registry, state } = context
+  const { logTime, quarantined, admission } = mode
   const [bundleBytes, signature] = decode(signedCommandBundle, proposal.signed)
   const bundle = decode(commandBundle, bundleBytes)
   const bodies = checkForm(context, bundle, bundleBytes, proposal)
@@ -90,8 +108,9 @@ export function planBundle(context: PlanContext, proposal: Proposal, logTime: nu
   const answer = checkSequence(state, bundle.client, bundle.session, bundle.firstSequence, digest)
   if (answer !== undefined) return { outcome: 'duplicate', answer }
 
-  const bundleVerdict =
-    bundle.notAfter !== undefined && logTime > bundle.notAfter
+  const bundleVerdict = quarantined
+    ? verdicts.quarantined
+    : bundle.notAfter !== undefined && logTime > bundle.notAfter
       ? verdicts.notAfter
       : client.revoked !== undefined
         ? verdicts.revoked
@@ -101,20 +120,71 @@ export function planBundle(context: PlanContext, proposal: Proposal, logTime: nu
   const commands = bundle.heads.map((head, i) =>
     planCommand(context, bundle, head, bodies[i]!, i, bundleVerdict, quota, proofs, logTime),
   )
-  const gateFailure = commands.findIndex((command) => command.gateError !== undefined)
+  const rejected = admission ? checkRejected(context, bundle, commands) : { proofs: [], inadmissible: undefined }
 
   return {
     outcome: 'accepted',
     proofs,
+    admission: {
+      owner: toHex(bundle.client),
+      costMs: bundle.heads.reduce((sum, head) => sum + costOf(context, head), entryCostMs),
+      proofsOfRejected: rejected.proofs,
+      inadmissible: rejected.inadmissible,
+    },
     effect: {
       plannedAt: context.version,
       kind: proposal.kind,
       logTime,
-      inadmissible: gateFailure === -1 ? undefined : { command: gateFailure, error: commands[gateFailure]!.gateError! },
       run: (proofsGood, place) =>
-        applyBundle(context, { proposal, bundle, digest, commands, quota }, proofs, proofsGood, place),
+        applyBundle(context, { proposal, bundle, digest, commands, quota, quarantined }, proofs, proofsGood, place),
     },
   }
+}
+
+/**
+ * Verdicts that may be others by the time the bundle is applied: a grant or key version is under way, a minute of a
+ * quota ends. The rest is final: nobody is taken back, log time never falls, namespaces never change.
+ */
+const passing: ReadonlySet<Verdict> = new Set([verdicts.grant, verdicts.epoch, verdicts.limit])
+
+/**
+ * Bodies of commands that would be rejected now: a leader must have checked them all the same, for if they are applied
+ * after all, a bad one would make the leader look faulty.
+ */
+function checkRejected(
+  context: PlanContext,
+  bundle: CommandBundle,
+  commands: readonly PlannedCommand[],
+): { proofs: NeededProof[]; inadmissible: { command: number; error: CipherlogError } | undefined } {
+  const proofs: NeededProof[] = []
+  for (const [command, planned] of commands.entries()) {
+    const { head, bodies, namespace, verdict } = planned
+    if (planned.gateError !== undefined) return { proofs, inadmissible: { command, error: planned.gateError } }
+    if (!passing.has(verdict)) continue
+    // Of a known namespace with another form the verdict is `command`, whatever becomes of its grant.
+    if (namespace !== undefined && !acceptsForm(context, bundle, head, namespace)) continue
+    const error = gate(head, bodies)
+    if (error !== undefined) return { proofs, inadmissible: { command, error } }
+    if (bodies.proof === undefined) continue
+    const proof = neededProof(context, bundle, head, bodies, command)
+    if (proof === undefined) {
+      const error = new RefusedError(
+        'ERR_PROOF_UNCHECKED',
+        `Command ${command} is proven under a circuit or key version that this replica does not know; try again.`,
+        { details: { command } },
+      )
+      return { proofs, inadmissible: { command, error } }
+    }
+    proofs.push(proof)
+  }
+  return { proofs, inadmissible: undefined }
+}
+
+function costOf(context: PlanContext, head: CommandHead): number {
+  const namespace = context.registry.namespace(head.namespace)
+  const machine = namespace === undefined ? undefined : context.machines.find(namespace)
+  const counts = machine?.operations.includes(head.op) === true && machine.accepts(head, namespace!)
+  return counts ? machine.costOf(head) : commandCostMs
 }
 
 /** Everything that makes the bytes themselves unacceptable. */
@@ -205,20 +275,39 @@ function planCommand(
   if (gateError !== undefined) return decided(verdicts.gate, gateError)
 
   if (head.circuit === undefined) return decided(verdicts.applied)
-  const accepted = registry.circuit(head.circuit)
-  const publicKey = registry.keyset(head.keyset)?.versions.get(head.keyEpoch)?.version.publicKey
-  invariant(accepted !== undefined && publicKey !== undefined, 'A namespace names a circuit or key that is not there.')
-  proofs.push({
+  const proof = neededProof(context, bundle, head, bodies, command)
+  invariant(proof !== undefined, 'A namespace names a circuit or key that is not there.')
+  proofs.push(proof)
+  return { head, bodies, namespace, verdict: verdicts.applied, gateError: undefined, proof: proofs.length - 1 }
+}
+
+/** The check that a proven command needs; undefined if it names a circuit or key that is not there. */
+function neededProof(
+  { registry }: PlanContext,
+  bundle: CommandBundle,
+  head: CommandHead,
+  bodies: CommandBodies,
+  command: number,
+): NeededProof | undefined {
+  const accepted = head.circuit === undefined ? undefined : registry.circuit(head.circuit)
+  const keyset = registry.keyset(head.keyset)
+  // Keys of other suites have other lengths; the head of a rejected command may name any keyset.
+  const publicKey =
+    keyset?.suite === suites.elgamalBjj ? keyset.versions.get(head.keyEpoch)?.version.publicKey : undefined
+  const { ciphertext, proof } = bodies
+  if (accepted === undefined || publicKey === undefined || ciphertext === undefined || proof === undefined) {
+    return undefined
+  }
+  return {
     command,
     verificationKey: accepted.verificationKey,
-    statement: findCircuit(head.circuit)!.statement({
-      ciphertext: bodies.ciphertext!,
+    statement: findCircuit(accepted.id)!.statement({
+      ciphertext,
       publicKey,
       context: labelledHash(labels.context, contextBytes(bundle.cluster, bundle.client, head)),
     }),
-    proof: bodies.proof!,
-  })
-  return { head, bodies, namespace, verdict: verdicts.applied, gateError: undefined, proof: proofs.length - 1 }
+    proof,
+  }
 }
 
 /** Whether head and namespace fit, and the parts are those that the machine wants: pure. */
@@ -230,7 +319,7 @@ function acceptsForm(
 ): boolean {
   if (head.suite !== namespace.suite || !equalBytes(head.keyset, namespace.keyset)) return false
   if (head.op === envelopeOperation) return acceptsEnvelope(bundle.cluster, bundle.client, head)
-  const machine = context.machines.get(namespace.machine)
+  const machine = context.machines.find(namespace)
   invariant(machine !== undefined, 'A namespace names a state machine that this software lacks.', {
     machine: namespace.machine,
   })
@@ -258,6 +347,7 @@ interface PlannedBundle {
   readonly digest: Uint8Array
   readonly commands: readonly PlannedCommand[]
   readonly quota: QuotaUse
+  readonly quarantined: boolean
 }
 
 function applyBundle(
@@ -267,7 +357,7 @@ function applyBundle(
   proofsGood: readonly boolean[],
   place: EntryPlace,
 ): LeafContent {
-  const { bundle, digest, commands, proposal, quota } = planned
+  const { bundle, digest, commands, proposal, quota, quarantined } = planned
   invariant(proofsGood.length === proofs.length, 'A bundle was applied without the results of its proofs.')
   const firstBadProof = proofsGood.indexOf(false)
   const leaf = context.nextLeaf
@@ -296,7 +386,9 @@ function applyBundle(
     context.cells.commit()
   }
 
-  quota.save(context.state)
+  // What was set aside counts for nothing.
+  if (quarantined) context.quarantines.setAside({ index: place.logIndex, digest }, leaf)
+  else quota.save(context.state)
   const answer = { leaf, digest, verdicts: decided }
   recordBundle(context.state, bundle.client, bundle.session, bundle.firstSequence, bundle.heads.length, answer)
   return {
@@ -332,7 +424,7 @@ function applyCommand(
 ): Verdict {
   if (head.op === envelopeOperation) return applyEnvelope(state, head, bodies, leaf)
   if (head.suite === suites.hpkeXwing && !mayUseEnvelope(state, bundle.client, head)) return verdicts.envelope
-  const machine = context.machines.get(namespace.machine)!
+  const machine = context.machines.find(namespace)!
   const { slicesPerCellMax } = context.registry.genesis.limits
   return machine.apply({ namespace, state, cells: context.cells, leaf, command, slicesPerCellMax }, head, bodies)
 }

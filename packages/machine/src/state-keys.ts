@@ -23,5 +23,6 @@ export const stateKeys = {
   value: (namespace: string, key: Uint8Array) => concatBytes(utf8('k'), utf8(namespace), separator, key),
   cell: (number: number) => concatBytes(statePrefixes.cells, u64(number)),
   seen: (treeSize: number) => concatBytes(statePrefixes.seen, u64(treeSize)),
+  quarantine: (index: number, digest: Uint8Array) => concatBytes(utf8('u'), u64(index), digest),
   quota: (client: Uint8Array) => concatBytes(utf8('q'), client),
 } as const

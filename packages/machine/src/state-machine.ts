@@ -21,6 +21,11 @@ export interface StateMachine {
   /** As it stands in namespace definitions. */
   readonly name: string
   readonly version: number
+  /**
+   * SHA-256 by which the application names this code, 32 bytes; built-in machines have none. Namespaces name it, and
+   * replicas and auditors run a namespace under exactly this code.
+   */
+  readonly code?: Uint8Array
   /** Operations it knows, `envelope` not counted. */
   readonly operations: readonly string[]
   /** Whether head and bodies have the right parts and sizes: pure, looks at no state. */

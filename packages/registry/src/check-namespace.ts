@@ -4,6 +4,7 @@ import { suiteNames, suites, type NamespaceDefinition, type Suite } from '@ciphe
 import { checkSameWriters } from './bfv-writers.ts'
 import { refuse } from './refusal.ts'
 import { type RegistryState } from './registry-state.ts'
+import { applicationMachinesSince } from './rules.ts'
 
 /** Which suites each built-in state machine computes on. */
 const suitesOfMachine: ReadonlyMap<string, readonly Suite[]> = new Map([
@@ -28,7 +29,7 @@ const bfvParameters: ReadonlyMap<number, { readonly slots: number; readonly t: n
 export const vectorMargin = 1024
 
 export function checkCreateNamespace(state: RegistryState, definition: NamespaceDefinition): void {
-  const { name, machine, suite, keyset, circuit, vector } = definition
+  const { name, suite, keyset, circuit, vector } = definition
   if (state.namespaces.has(name)) refuse('ERR_REGISTRY_ID_USED', `The namespace ${name} exists; choose another name.`)
   const keysetEntry = state.keysets.get(toHex(keyset))
   if (keysetEntry === undefined) {
@@ -40,28 +41,46 @@ export function checkCreateNamespace(state: RegistryState, definition: Namespace
       `The keyset is for ${suiteNames[keysetEntry.suite]}, the namespace for ${suiteNames[suite as Suite]}; use one suite.`,
     )
   }
-  const machineSuites = suitesOfMachine.get(machine)
-  if (machineSuites === undefined) {
-    refuse('ERR_REGISTRY_NAMESPACE', `Rules 1 know the machines ${[...suitesOfMachine.keys()].join(', ')}; use one.`)
-  }
-  if (!machineSuites.includes(suite as Suite)) {
-    const names = machineSuites.map((known) => suiteNames[known]).join(', ')
-    refuse('ERR_REGISTRY_NAMESPACE', `The machine ${machine} works on ${names}; choose a keyset of such a suite.`)
-  }
+  checkMachine(state.rulesVersion, definition)
   checkCircuit(state, suite, circuit)
   checkVector(suite, vector)
   checkSameWriters(state, definition)
 }
 
+/** Whether the rules know the machine, and it works on the suite. An application's own says itself what it takes. */
+function checkMachine(rulesVersion: number, { machine, suite, application }: NamespaceDefinition): void {
+  const machineSuites = suitesOfMachine.get(machine)
+  if (application !== undefined) {
+    if (rulesVersion < applicationMachinesSince) {
+      refuse(
+        'ERR_REGISTRY_NAMESPACE',
+        `Rules ${rulesVersion} know built-in machines only; raise the rules to ${applicationMachinesSince} first.`,
+      )
+    }
+    if (machineSuites !== undefined) {
+      refuse('ERR_REGISTRY_NAMESPACE', `The machine ${machine} is built in; give the application's own another name.`)
+    }
+    return
+  }
+  if (machineSuites === undefined) {
+    const known = [...suitesOfMachine.keys()].join(', ')
+    refuse('ERR_REGISTRY_NAMESPACE', `The built-in machines are ${known}; use one, or name version and code of yours.`)
+  }
+  if (!machineSuites.includes(suite as Suite)) {
+    const names = machineSuites.map((known) => suiteNames[known]).join(', ')
+    refuse('ERR_REGISTRY_NAMESPACE', `The machine ${machine} works on ${names}; choose a keyset of such a suite.`)
+  }
+}
+
 /** Amounts are proven, nothing else is. */
-function checkCircuit({ genesis }: RegistryState, suite: number, circuit: string | undefined): void {
+function checkCircuit({ circuits }: RegistryState, suite: number, circuit: string | undefined): void {
   if (suite !== suites.elgamalBjj) {
     if (circuit !== undefined) refuse('ERR_REGISTRY_NAMESPACE', `Only elgamal-bjj takes a circuit; leave it out.`)
     return
   }
   if (circuit === undefined) refuse('ERR_REGISTRY_NAMESPACE', 'Amounts need a circuit that proves them; name one.')
-  if (!genesis.circuits.some(({ id }) => id === circuit)) {
-    refuse('ERR_REGISTRY_UNKNOWN', `The genesis lists no circuit ${circuit}; name one of its circuits.`)
+  if (!circuits.some(({ id }) => id === circuit)) {
+    refuse('ERR_REGISTRY_UNKNOWN', `The cluster accepts no circuit ${circuit}; name one that it does.`)
   }
 }
 

@@ -1,10 +1,11 @@
-/** Whether an operation is allowed in a state: one file for what concerns clients, keysets, namespaces, cosigners. */
+/** Whether an operation is allowed in a state: one file for what concerns clients, keysets, namespaces, cosigners, rules. */
 import { type KeyOperation } from '@cipherlog/format'
 import { checkAddClient, checkRevokeClient, checkSetGrants } from './check-client.ts'
 import { checkCosignerSet } from './check-cosigner-set.ts'
 import { checkActivate, checkAddKeyVersion, checkCompromise, checkCreateKeyset } from './check-keyset.ts'
 import { checkCreateNamespace } from './check-namespace.ts'
 import { type RegistryState } from './registry-state.ts'
+import { checkSetRules } from './rules.ts'
 
 /** @throws {@link RefusedError} `ERR_REGISTRY_*` naming the rule that the operation breaks. */
 export function checkOperation(state: RegistryState, operation: KeyOperation): void {
@@ -27,5 +28,7 @@ export function checkOperation(state: RegistryState, operation: KeyOperation): v
       return checkCreateNamespace(state, operation)
     case 'cosignerSet':
       return checkCosignerSet(state, operation)
+    case 'setRules':
+      return checkSetRules(state, operation)
   }
 }

@@ -4,12 +4,11 @@
  * It stands when every operator, recovery and answer key listed in it has proven possession; log and cosigner keys
  * prove themselves by the first checkpoint.
  */
-import { CipherlogError, decode, encode, equalBytes, toHex, VerificationError } from '@cipherlog/core'
+import { decode, encode, toHex, VerificationError } from '@cipherlog/core'
 import { sha256 } from '@cipherlog/crypto/hash'
 import { publicKeyOf } from '@cipherlog/crypto/signature'
 import {
   genesis as genesisCodec,
-  modes,
   roles,
   signedGenesis as signedGenesisCodec,
   type Genesis,
@@ -20,12 +19,10 @@ import { possessionOf, provesPossession } from './claims.ts'
 import { problemOfCosignerSet } from './cosigner-sets.ts'
 import { problemOfKeyUses, usesOfGenesis } from './key-uses.ts'
 import { ownCopy } from './own-copy.ts'
+import { knowsRules, problemOfCircuits, unknownRules } from './rules.ts'
 
 /** Bytes of a signed genesis, as in policy chains. */
 export const signedGenesisBytesMax = 270_000
-
-/** The rules that this package checks and folds by. */
-export const rulesVersionKnown = 1
 
 export type Possession = SignedGenesis[1][number]
 
@@ -43,19 +40,15 @@ export interface OpenedGenesis {
  * @throws {@link DecodeError} `ERR_DECODE_*`.
  * @throws {@link VerificationError} `ERR_VERIFY_GENESIS_QUORUM`, `ERR_VERIFY_GENESIS_KEYS`,
  * `ERR_VERIFY_GENESIS_POSSESSION`, `ERR_VERIFY_GENESIS_CIRCUITS`, `ERR_VERIFY_GENESIS_CEREMONY`.
- * @throws {@link CipherlogError} `ERR_RULES_VERSION` if this software does not know its rules.
+ * @throws {@link CipherlogError} `ERR_RULES_UNKNOWN` if this software does not know its rules.
  */
 export function openGenesis(signedGenesis: Uint8Array): OpenedGenesis {
   const signed = ownCopy(signedGenesis, signedGenesisBytesMax, 'signed genesis')
   const [genesisBytes, possessions] = decode(signedGenesisCodec, signed)
   const genesis = decode(genesisCodec, genesisBytes)
   const cluster = sha256(genesisBytes)
-  if (genesis.rulesVersion !== rulesVersionKnown) {
-    throw new CipherlogError(
-      'ERR_RULES_VERSION',
-      `The genesis asks for rules ${genesis.rulesVersion}, this software knows ${rulesVersionKnown}; install a version that knows them.`,
-      { details: { rulesVersion: genesis.rulesVersion } },
-    )
+  if (!knowsRules(genesis.rulesVersion)) {
+    throw unknownRules(`The genesis asks for rules ${genesis.rulesVersion}`, genesis.rulesVersion)
   }
   checkQuorums(genesis)
   checkCircuits(genesis)
@@ -138,21 +131,12 @@ function problemOfQuorum(what: string, { threshold, keys }: KeyQuorum): string |
 }
 
 function checkCircuits({ mode, circuits }: Genesis): void {
-  const ids = new Set<string>()
-  const keys: Uint8Array[] = []
-  for (const { id, verificationKey, ceremony } of circuits) {
-    if (ids.has(id) || keys.some((key) => equalBytes(key, verificationKey))) {
-      throw invalid('ERR_VERIFY_GENESIS_CIRCUITS', `The circuit ${id} or its key is listed twice; list each once.`)
-    }
-    ids.add(id)
-    keys.push(verificationKey)
-    if (mode === modes.production && ceremony === undefined) {
-      throw invalid(
-        'ERR_VERIFY_GENESIS_CEREMONY',
-        `The keys of circuit ${id} are for development: whoever made them can forge proofs. Run a ceremony, or set the mode to development.`,
-      )
-    }
-  }
+  const problem = problemOfCircuits(mode, circuits)
+  if (problem === undefined) return
+  throw invalid(
+    problem.kind === 'twice' ? 'ERR_VERIFY_GENESIS_CIRCUITS' : 'ERR_VERIFY_GENESIS_CEREMONY',
+    problem.message,
+  )
 }
 
 function invalid(code: string, message: string, cause?: unknown): VerificationError {

@@ -24,7 +24,6 @@ export {
   clusterOf,
   clusterOfSigned,
   openGenesis,
-  rulesVersionKnown,
   signGenesis,
   type OpenedGenesis,
   type Possession,
@@ -39,8 +38,17 @@ export {
   signKeyEvent,
   type ChainPosition,
   type OpenedKeyEvent,
-  type OperatorSigner,
 } from './key-event.ts'
+export { type OperatorSignature, type OperatorSigner } from './operator-signatures.ts'
+export {
+  assembleQuarantine,
+  buildQuarantine,
+  openQuarantine,
+  quarantineSignature,
+  signQuarantine,
+  type QuarantineContext,
+} from './quarantine.ts'
+export { applicationMachinesSince, rulesVersionMax, unknownRules } from './rules.ts'
 export { endorseSignature, keyVersionDigest, possessionOf, readySignature, type KeyVersionClaim } from './claims.ts'
 export { type ClientEntry } from './registry-state.ts'
 export { keyStateAt, readersOf, type Ending, type KeysetEntry, type KeyVersionEntry } from './key-versions.ts'

@@ -6,12 +6,10 @@
  */
 import { CipherlogError, decode, encode, equalBytes } from '@cipherlog/core'
 import { labels, sha256 } from '@cipherlog/crypto/hash'
-import { signLabelled, verifyLabelled } from '@cipherlog/crypto/signature'
 import {
   formatVersion,
   keyEvent as keyEventCodec,
   keyEventBytesMax,
-  roles,
   signedKeyEvent,
   type KeyEvent,
   type KeyOperation,
@@ -20,6 +18,12 @@ import {
   type Seen,
   type SignedKeyEvent,
 } from '@cipherlog/format'
+import {
+  checkSignedByOperators,
+  signAsOperator,
+  type OperatorSignature,
+  type OperatorSigner,
+} from './operator-signatures.ts'
 import { refuse } from './refusal.ts'
 
 /** Bytes of a signed key event: the event and at most 16 signatures. */
@@ -73,13 +77,6 @@ export function positionAfter(eventBytes: Uint8Array): ChainPosition {
   return { cluster, operatorSetVersion, head: { number, digest: sha256(eventBytes) } }
 }
 
-export interface OperatorSigner {
-  /** Index among the operators. */
-  readonly index: number
-  /** 32-byte seed. */
-  readonly secretKey: Uint8Array
-}
-
 /** A signed key event. Operators elsewhere sign by {@link operatorSignature}; {@link assembleKeyEvent} joins. */
 export function signKeyEvent(eventBytes: Uint8Array, signers: readonly OperatorSigner[]): Uint8Array {
   return assembleKeyEvent(
@@ -89,11 +86,8 @@ export function signKeyEvent(eventBytes: Uint8Array, signers: readonly OperatorS
 }
 
 /** One operator's signature over an event, with its place. */
-export function operatorSignature(
-  eventBytes: Uint8Array,
-  { index, secretKey }: OperatorSigner,
-): SignedKeyEvent[1][number] {
-  return [roles.operator, index, signLabelled(secretKey, labels.keyEvent, eventBytes)]
+export function operatorSignature(eventBytes: Uint8Array, signer: OperatorSigner): OperatorSignature {
+  return signAsOperator(labels.keyEvent, eventBytes, signer)
 }
 
 /** CBOR [event bytes, signatures]. Nothing is checked here. */
@@ -157,32 +151,9 @@ export function checkOperatorSet(event: KeyEvent, operatorSetVersion: number): v
 }
 
 /**
- * Checks that k distinct operators signed the event, and nobody else: every signature must be good, so that the
- * leaf holds nothing unexplained.
+ * Checks that k distinct operators signed the event, and nobody else.
  * @throws {@link RefusedError} `ERR_REGISTRY_SIGNATURES`.
  */
 export function checkOperatorSignatures({ eventBytes, signatures }: OpenedKeyEvent, operators: KeyQuorum): void {
-  const signed = new Set<number>()
-  for (const [role, index, signature] of signatures) {
-    const key = operators.keys[index]
-    if (role !== roles.operator || key === undefined) {
-      refuse('ERR_REGISTRY_SIGNATURES', `Signer ${index} of role ${role} is no operator; leave the signature out.`)
-    }
-    if (signed.has(index)) {
-      refuse('ERR_REGISTRY_SIGNATURES', `Operator ${index} has signed twice; keep one of the signatures.`)
-    }
-    if (!verifyLabelled(key, labels.keyEvent, eventBytes, signature)) {
-      refuse(
-        'ERR_REGISTRY_SIGNATURES',
-        `The signature of operator ${index} does not verify; have the event signed again.`,
-      )
-    }
-    signed.add(index)
-  }
-  if (signed.size < operators.threshold) {
-    refuse(
-      'ERR_REGISTRY_SIGNATURES',
-      `${signed.size} operators have signed, ${operators.threshold} must; collect more signatures over the same bytes.`,
-    )
-  }
+  checkSignedByOperators('key event', labels.keyEvent, eventBytes, signatures, operators)
 }

@@ -34,6 +34,8 @@ export type RegistryRefusalCode =
   | 'ERR_REGISTRY_NAMESPACE'
   /** A BFV keyset would be shared by namespaces with different writers. */
   | 'ERR_REGISTRY_WRITERS'
+  /** Rules or circuits that cannot follow those in force. */
+  | 'ERR_REGISTRY_RULES'
   | 'ERR_REGISTRY_COSIGNERS'
   /** The transition to an earlier cosigner set has not been recorded yet. */
   | 'ERR_REGISTRY_TRANSITION'

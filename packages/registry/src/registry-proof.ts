@@ -17,11 +17,12 @@ import {
 import { batchRecord as batchRecordCodec, type BatchRecord, type Seen, type TrustPolicy } from '@cipherlog/format'
 import { leafHash, verifyConsistency, verifyInclusion } from '@cipherlog/merkle/verify'
 import { type VerifiedCheckpoint } from './checkpoint-policy.ts'
-import { clusterOfSigned, rulesVersionKnown } from './genesis.ts'
+import { clusterOfSigned } from './genesis.ts'
 import { type ChainPosition, checkFollows, checkOperatorSignatures, decodeKeyEvent } from './key-event.ts'
 import { ownCopy } from './own-copy.ts'
 import { openPolicyChain, type PolicyView, splitView } from './policy.ts'
 import { Registry } from './registry.ts'
+import { knowsRules } from './rules.ts'
 
 /** Bytes of an encoded batch record. */
 const batchRecordBytesMax = 1024
@@ -159,7 +160,7 @@ function openLastLeaf({ size, rootHash }: VerifiedCheckpoint, proof: RegistryPro
     if (!equalBytes(record.group, proof.trustPolicy.group) || record.firstLeaf + record.leafCount !== size - 1) {
       throw unproven('batch-record', 'The last leaf closes another batch than the checkpoint')
     }
-    if (record.rulesVersion !== rulesVersionKnown) {
+    if (!knowsRules(record.rulesVersion)) {
       throw unproven('rules', `Rules ${record.rulesVersion} are in force, install software that knows them`)
     }
     return record

@@ -6,6 +6,7 @@
 import { toHex } from '@cipherlog/core'
 import { sha256 } from '@cipherlog/crypto/hash'
 import {
+  type Circuit,
   type CosignerSet,
   type Genesis,
   type Grant,
@@ -45,6 +46,9 @@ export interface RegistryState {
   /** By hex of the id. */
   readonly keysets: ReadonlyMap<string, KeysetEntry>
   readonly namespaces: ReadonlyMap<string, NamespaceDefinition>
+  readonly rulesVersion: number
+  /** Accepted ones, of the genesis and later. */
+  readonly circuits: readonly Circuit[]
   /** In order, genesis first. */
   readonly cosignerSets: readonly CosignerSetEntry[]
   /** Every Ed25519 key ever registered. */
@@ -57,6 +61,8 @@ export interface MutableRegistryState extends RegistryState {
   readonly clients: Map<string, ClientEntry>
   readonly keysets: Map<string, KeysetEntry>
   readonly namespaces: Map<string, NamespaceDefinition>
+  rulesVersion: number
+  readonly circuits: Circuit[]
   readonly cosignerSets: CosignerSetEntry[]
   readonly keyUses: Map<string, string>
   readonly sealingKeys: Set<string>
@@ -70,6 +76,8 @@ export function stateOfGenesis(cluster: Uint8Array, genesis: Genesis): MutableRe
     clients: new Map(),
     keysets: new Map(),
     namespaces: new Map(),
+    rulesVersion: genesis.rulesVersion,
+    circuits: [...genesis.circuits],
     cosignerSets: [{ set: genesis.cosigners, eventNumber: 0, eventLeaf: 0 }],
     keyUses: new Map(),
     sealingKeys: new Set(),
@@ -141,6 +149,11 @@ export function applyOperation(state: MutableRegistryState, operation: KeyOperat
       if (place.leafIndex === undefined) throw new TypeError('a cosigner set takes effect at a leaf; say which')
       state.cosignerSets.push({ set: operation.set, eventNumber: place.number, eventLeaf: place.leafIndex })
       return claimKeys(state, usesOfCosignerSet(operation.set))
+    }
+    case 'setRules': {
+      state.rulesVersion = operation.rulesVersion
+      state.circuits.push(...(operation.circuits ?? []))
+      return
     }
   }
 }

@@ -235,9 +235,18 @@ export class Registry {
     return state === 'active' || state === 'grace'
   }
 
-  /** A circuit that the genesis accepts. */
+  /** Rules in force after the newest event. */
+  get rulesVersion(): number {
+    return this.#state.rulesVersion
+  }
+
+  /** Accepted circuits, of the genesis and of rules since. */
+  get circuits(): readonly Circuit[] {
+    return this.#state.circuits
+  }
+
   circuit(id: string): Circuit | undefined {
-    return this.genesis.circuits.find((circuit) => circuit.id === id)
+    return this.#state.circuits.find((circuit) => circuit.id === id)
   }
 
   /** Proof of possession of an answer key that a cosigner set lists or listed; a later set may carry it again. */

@@ -1,6 +1,6 @@
 /** One fixed value of every exported codec with a layout, and of every case of a choice: input of the golden vectors. */
 import { encode, utf8, type Codec } from '@cipherlog/core'
-import { labels, sha256 } from '@cipherlog/crypto/hash'
+import { labels, sha256, type Label } from '@cipherlog/crypto/hash'
 import { publicKeyOf, signLabelled } from '@cipherlog/crypto/signature'
 import * as format from '@cipherlog/format'
 import * as batch from '@cipherlog/format/batch-record'
@@ -142,6 +142,46 @@ const link: format.PolicyChainLink = {
   transitionCheckpoint: world.transitionCheckpoint,
 }
 
+const operatorSignatures = (label: Label, bytes: Uint8Array): [number, number, Uint8Array][] =>
+  [0, 1].map((i) => [format.roles.operator, i, signLabelled(world.operators[i]!.secretKey, label, bytes)])
+
+const stoppedEntry: format.StoppedEntry = { index: 1_042, digest: derived('payload', 32), stops: 2, software: '0.1.0' }
+
+const quarantineValue: format.Quarantine = {
+  version: 1,
+  cluster,
+  group: format.group0,
+  generation: 0,
+  index: 7,
+  digest: signedPut,
+  operatorSetVersion: 0,
+}
+const quarantineBytes = encode(format.quarantine, quarantineValue)
+
+const groupStartValue: format.GroupStart = {
+  version: 1,
+  cluster,
+  group: format.group0,
+  generation: 1,
+  oldOrigin: world.origin,
+  end: world.seenAfterBundle,
+  registryHead: world.bundleBatch.registryHead,
+  operatorSetVersion: 0,
+  cosigners: { members: [world.memberOf(world.replicas[4])], quorum: 1 },
+  possessions: [[0, world.possessionOf(format.roles.answer, world.replicas[4].answer)]],
+  startedAt: createdAt + 3_600_000,
+}
+const groupStartBytes = encode(format.groupStart, groupStartValue)
+const signedGroupStartBytes = encode(format.signedGroupStart, [
+  groupStartBytes,
+  operatorSignatures(labels.groupStart, groupStartBytes),
+])
+const groupStartLink: format.PolicyChainLink = {
+  event: signedGroupStartBytes,
+  origin: world.origin.replace(/0$/, '1'),
+  leafIndex: 0,
+}
+
 const keyringEntries: { readonly [T in format.KeyringEntry['type']]: format.KeyringEntry & { readonly type: T } } = {
   client: { type: 'client', cluster, client: clientId, secretKey: world.clientKey.secretKey },
   operator: { type: 'operator', cluster, index: 0, secretKey: world.operators[0]!.secretKey },
@@ -165,6 +205,7 @@ const keyringEntries: { readonly [T in format.KeyringEntry['type']]: format.Keyr
   },
 }
 
+const application: format.ApplicationMachine = { version: 1, code: derived('application code', 32) }
 const namespaceDefinition: format.NamespaceDefinition = {
   name: 'revenue',
   machine: 'counter',
@@ -250,7 +291,21 @@ export const samples: readonly Sample[] = [
     reason: 'laptop stolen',
   }),
   caseOf(format.keyOperation, { type: 'createNamespace', ...namespaceDefinition }),
+  sample(
+    format.namespaceDefinition,
+    {
+      name: 'auctions',
+      machine: 'sealed-bids',
+      suite: format.suites.hpkeXwing,
+      keyset: keysetId,
+      readPolicy: format.readPolicies.public,
+      application,
+    },
+    'application',
+  ),
+  sample(format.applicationMachine, application),
   caseOf(format.keyOperation, world.cosignerSetOperation),
+  caseOf(format.keyOperation, { type: 'setRules', rulesVersion: 2, circuits: [world.genesisValue.circuits[0]!] }),
   sample(format.keyEvent, world.addClient.value),
   sample(format.signedKeyEvent, world.addClient.signed),
   sample(format.keyVersionClaim, [cluster, keysetId, 1, sha256(encode(format.keyVersion, xwingVersion))]),
@@ -297,6 +352,7 @@ export const samples: readonly Sample[] = [
   sample(format.leafRecord, world.genesisLeaf, 'genesis'),
   sample(format.leafRecord, world.openingLeaf, 'session-opening'),
   sample(format.leafRecord, world.bundleLeaf, 'command-bundle'),
+  sample(batch.registryHead, world.bundleBatch.registryHead),
   sample(batch.batchRecord, world.bundleBatch, 'without-cells'),
   sample(batch.batchRecord, world.batchWithStateRoot, 'with-state-root'),
 
@@ -339,6 +395,13 @@ export const samples: readonly Sample[] = [
     path: [derived('sibling 0', 32), derived('sibling 1', 32)],
   }),
 
+  sample(format.quarantine, quarantineValue),
+  sample(format.signedQuarantine, [quarantineBytes, operatorSignatures(labels.quarantine, quarantineBytes)]),
+  sample(format.groupStart, groupStartValue),
+  sample(format.signedGroupStart, [groupStartBytes, operatorSignatures(labels.groupStart, groupStartBytes)]),
+  sample(format.stoppedEntry, stoppedEntry),
+  sample(format.applyNote, { version: 1, from: 1_040, ended: false, entry: stoppedEntry }),
+
   sample(format.applied, appliedValue),
   sample(format.signedApplied, [
     appliedBytes,
@@ -353,7 +416,8 @@ export const samples: readonly Sample[] = [
     witnessesRequired: 1,
     start: world.seenAfterBundle,
   }),
-  sample(format.policyChainLink, link),
+  sample(format.policyChainLink, link, 'cosigner-set'),
+  sample(format.policyChainLink, groupStartLink, 'group-start'),
   sample(format.policyChain, [world.signedGenesisBytes, [link]]),
   sample(format.receipt, {
     version: 1,
@@ -418,6 +482,11 @@ export const samples: readonly Sample[] = [
     leafIndex: world.addClient.leafIndex,
     logTime: createdAt + 1_000,
   }),
+  sample(state.storedQuarantine, {
+    leaf: world.bundleLeafIndex,
+    recorded: { leaf: 10, digest: sha256(quarantineBytes) },
+  }),
+  sample(state.storedGroupStart, { signed: signedGroupStartBytes, links: [link, groupStartLink] }),
   sample(state.storedSeen, { rootHash: world.seenAfterBundle.rootHash, logTime: createdAt + 5_000 }),
   sample(state.storedQuota, { client: clientId, minute: 29_454_240, proofs: 12, bytes: 65_536 }),
   sample(state.storedLedger, {

@@ -74,9 +74,9 @@ function replica(number: number) {
 }
 type Replica = ReturnType<typeof replica>
 
-export const replicas = [replica(0), replica(1), replica(2), replica(3)] as const
+export const replicas = [replica(0), replica(1), replica(2), replica(3), replica(4)] as const
 
-function memberOf({ peerId, tls, log, cosigner, answer }: Replica): CosignerMember {
+export function memberOf({ peerId, tls, log, cosigner, answer }: Replica): CosignerMember {
   return {
     peerId,
     tlsKey: tls.publicKey,
@@ -167,7 +167,11 @@ function treeSeen(): Seen {
 }
 
 /** Appends a leaf for a signed CBOR array and closes the batch. */
-function appendLeaf(kind: number, signed: Uint8Array, rest: Partial<LeafRecord> = {}): [LeafRecord, BatchRecord] {
+function appendLeaf(
+  kind: LeafRecord['kind'],
+  signed: Uint8Array,
+  rest: Partial<LeafRecord> = {},
+): [LeafRecord, BatchRecord] {
   const logTime = logTimeAt(logIndex)
   const leaf: LeafRecord = { kind, group: group0, logIndex, logTime, digest: sha256(signed), ...rest }
   const leafBytes = encode(leafRecord, leaf)

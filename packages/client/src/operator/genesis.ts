@@ -22,7 +22,7 @@ import {
   majorityOf,
   openGenesis,
   possessionOf,
-  rulesVersionKnown,
+  rulesVersionMax,
   type Possession,
 } from '@cipherlog/registry'
 
@@ -65,6 +65,8 @@ export interface GenesisOptions {
   /** Circuits whose proofs are accepted; `production` refuses those without a ceremony. */
   readonly circuits?: readonly Circuit[]
   readonly limits?: Partial<Limits>
+  /** Default: the newest that this software knows. */
+  readonly rulesVersion?: number
   readonly clock?: Clock
 }
 
@@ -90,7 +92,7 @@ export async function createGenesis(options: GenesisOptions): Promise<CreatedGen
     createdAt: clock.now(),
     mode: modes[options.mode],
     name: options.name,
-    rulesVersion: rulesVersionKnown,
+    rulesVersion: options.rulesVersion ?? rulesVersionMax,
     limits: { ...defaultLimits, ...options.limits },
     operators: { threshold: operators.threshold, keys: operators.secretKeys.map(publicKeyOf) },
     cosigners: { members: [...members], quorum: options.quorum ?? majorityOf(members.length) },
