@@ -249,7 +249,8 @@ export class TestLog {
       const plan = this.ledger.plan(proposal, place)
       if (plan.outcome === 'refused') throw plan.error
       if (plan.outcome === 'duplicate') return this.#answer(at, plan.answer, true)
-      const { inadmissible } = plan.effect
+      const first = this.ledger.plan(proposal)
+      const inadmissible = first.outcome === 'accepted' ? first.admission.inadmissible : undefined
       if (inadmissible !== undefined) throw refusal('ERR_GATE', inadmissible.command)
       const bad = plan.proofs.find(
         ({ verificationKey, statement, proof }) => !verifyGroth16Noble(verificationKey, [statement], proof),

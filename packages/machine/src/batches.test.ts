@@ -7,7 +7,8 @@ import { signGenesis } from '@cipherlog/registry'
 import { describe, expect, test } from 'vitest'
 import { createdAt, keyEvent, opaque, seedOf, TestCluster, vector, Writer } from './cluster.fixture.ts'
 import { LedgerDriver, ledgerOptions } from './ledger-driver.fixture.ts'
-import { batchLeavesMax, builtInMachines, Ledger } from './ledger.ts'
+import { batchLeavesMax, Ledger } from './ledger.ts'
+import { builtInMachines } from './machines.ts'
 import { createMemoryState } from './state.ts'
 import { stateKeys } from './state-keys.ts'
 
@@ -243,7 +244,7 @@ describe('a ledger opened again', () => {
     expect(await Ledger.open(createMemoryState(), ledgerOptions)).toBeUndefined()
     const { state } = await LedgerDriver.start(cluster)
     const stored = decode(storedLedger, state.get(stateKeys.ledger)!)
-    state.put(stateKeys.ledger, encode(storedLedger, { ...stored, rulesVersion: 2 }))
+    state.put(stateKeys.ledger, encode(storedLedger, { ...stored, rulesVersion: 3 }))
     await expect(Ledger.open(state, ledgerOptions)).rejects.toMatchObject({ code: 'ERR_RULES_UNKNOWN' })
   })
 

@@ -38,6 +38,7 @@ import {
 import { rootOfBatch } from '@cipherlog/merkle/batch'
 import {
   buildKeyEvent,
+  buildQuarantine,
   clusterOf,
   endorseSignature,
   possessionOf,
@@ -45,6 +46,7 @@ import {
   readySignature,
   signGenesis,
   signKeyEvent,
+  signQuarantine,
   type ChainPosition,
 } from '@cipherlog/registry'
 import { Ledger } from './ledger.ts'
@@ -100,6 +102,8 @@ export const vectorLimits = { length: 4, maxAbs: 1000, maxCount: 3 }
 
 export interface ClusterOptions {
   readonly limits?: Partial<Limits>
+  /** Default: 1. */
+  readonly rulesVersion?: number
   /** Of the circuit `sealed-amount-32`; opaque bytes unless a test verifies proofs. */
   readonly verificationKey?: Uint8Array
   /** Adds a BFV keyset and the namespace `latency` (loads SEAL, half a second). */
@@ -138,7 +142,7 @@ export class TestCluster {
       createdAt,
       mode: modes.development,
       name: 'example.com/ledger',
-      rulesVersion: 1,
+      rulesVersion: options.rulesVersion ?? 1,
       limits: {
         sessionsPerClientMax: 3,
         bundleBytesMax: 1_048_576,
@@ -187,6 +191,20 @@ export class TestCluster {
       bytes,
       signers.map((index) => ({ index, secretKey: seedOf(operators[index]!) })),
     )
+  }
+
+  /** Sets an entry aside, signed by two operators unless a test says otherwise. */
+  quarantine(
+    entry: { index: number; digest: Uint8Array },
+    options: { signers?: readonly number[]; cluster?: Uint8Array; group?: Uint8Array; generation?: number } = {},
+  ): Proposal {
+    const { signers = [0, 1], cluster = this.id, group = group0, generation = 0 } = options
+    const bytes = buildQuarantine({ cluster, group, generation, operatorSetVersion: 0 }, entry)
+    const signed = signQuarantine(
+      bytes,
+      signers.map((index) => ({ index, secretKey: seedOf(operators[index]!) })),
+    )
+    return { kind: entryKinds.quarantine, signed, body: new Uint8Array(0) }
   }
 
   get position(): ChainPosition {

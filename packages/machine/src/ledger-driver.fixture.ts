@@ -103,6 +103,11 @@ export class LedgerDriver {
     return this.closed[before]
   }
 
+  /** Log index of the next entry. */
+  get nextIndex(): number {
+    return this.entries.length + 1
+  }
+
   /** Applies the next entry of a log. */
   async drive(entry: TestEntry, proofs = byFirstByte): Promise<Outcome | undefined> {
     this.entries.push(entry)
@@ -146,6 +151,9 @@ export class LedgerDriver {
     this.leaves.length = this.ledger.treeSize
     this.closed.length = this.closed.findIndex(({ size }) => size === this.ledger.treeSize) + 1
     this.ledger.newestBatch(this.closed.at(-1)!.leaf.record)
+    this.entries.forEach(({ proposal }, i) => {
+      if (proposal?.kind === entryKinds.quarantine) this.ledger.lookAhead(proposal.signed, i + 1)
+    })
     for (const entry of this.entries.slice(this.#index)) await this.#apply(entry, byFirstByte)
   }
 
@@ -158,6 +166,9 @@ export class LedgerDriver {
 export async function replayLeaves(leaves: readonly Leaf[], proofs = byFirstByte): Promise<Uint8Array[]> {
   const { ledger, leaf, closed } = await Ledger.create(createMemoryState(), leaves[0]!.signed, ledgerOptions)
   const records = [leaf.record, closed.leaf.record]
+  for (const { kind, signed, record } of leaves) {
+    if (kind === leafKinds.quarantine) ledger.lookAhead(signed, decode(leafRecord, record).logIndex)
+  }
   while (records.length < leaves.length) {
     const next = leaves[records.length]!
     if (next.kind === leafKinds.batchRecord) {

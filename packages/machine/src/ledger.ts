@@ -41,7 +41,7 @@ import {
 import { leafHash, origin } from '@cipherlog/merkle/verify'
 import { CompactRange } from '@cipherlog/merkle/tree'
 import { findCircuit } from '@cipherlog/proof'
-import { openQuarantine, Registry, rulesVersionMax, unknownRules, type QuarantineContext } from '@cipherlog/registry'
+import { openQuarantine, Registry, rulesVersionMax, unknownRules } from '@cipherlog/registry'
 import { Cells, type CellEvaluator } from './cells.ts'
 import { envelope } from './envelopes.ts'
 import {
@@ -101,6 +101,8 @@ export class Ledger {
   /** Leaf hashes of the open batch. */
   #batch: Uint8Array[] = []
   #appliedIndex: number
+  /** Log index of the last batch record. */
+  #closedIndex: number
   #logTime: number
   /** Counts changes: a plan is good for one state only. */
   #version = 0
@@ -121,6 +123,7 @@ export class Ledger {
     this.#tree = stored.tree
     this.#tail = stored.tail
     this.#appliedIndex = stored.appliedIndex
+    this.#closedIndex = stored.appliedIndex
     this.#logTime = stored.logTime
     const { cluster, genesis } = parts.registry
     this.origin = origin({ name: genesis.name, cluster, group: this.group, generation: this.generation })
@@ -216,29 +219,43 @@ export class Ledger {
   /**
    * Takes note of a quarantine that stands further on in the log. Whoever applies a log calls this for all of them
    * before the entries that they name have their turn.
-   * @returns the entry that it sets aside; undefined if it will have no effect, for it is none or nobody signed it.
+   * @returns the entry that it sets aside; undefined if it will have no effect (nobody signed it, it names nothing
+   * before it) or is known already.
+   * @throws CipherlogError `ERR_QUARANTINE_APPLIED` if this ledger has applied that entry as usual.
    */
   lookAhead(signed: Uint8Array, logIndex: number): NamedEntry | undefined {
     let entry: NamedEntry
     try {
-      entry = openQuarantine(signed, this.#quarantineContext)
+      entry = this.openQuarantine(signed)
     } catch (error) {
       if (error instanceof RefusedError || error instanceof DecodeError) return undefined
       throw error
     }
-    if (entry.index >= logIndex || entry.index <= this.#appliedIndex) return undefined
+    if (entry.index >= logIndex || this.#quarantines.names(entry)) return undefined
+    if (entry.index <= this.#appliedIndex) {
+      this.#quarantines.reached(entry, true)
+      return undefined
+    }
     this.#quarantines.lookAhead(entry)
-    return { index: entry.index, digest: entry.digest }
+    return entry
+  }
+
+  /** Whether an entry that is not applied yet will be rejected as set aside. */
+  isSetAside(entry: NamedEntry): boolean {
+    return this.#quarantines.names(entry)
   }
 
   /** The entry that a signed quarantine names. @throws RefusedError, DecodeError as it would be refused. */
   openQuarantine(signed: Uint8Array): NamedEntry {
-    return openQuarantine(signed, this.#quarantineContext)
-  }
-
-  get #quarantineContext(): QuarantineContext {
     const { cluster, operatorSetVersion, operators } = this.registry
-    return { cluster, operatorSetVersion, operators, group: this.group, generation: this.generation }
+    const { index, digest } = openQuarantine(signed, {
+      cluster,
+      operatorSetVersion,
+      operators,
+      group: this.group,
+      generation: this.generation,
+    })
+    return { index, digest }
   }
 
   /**
@@ -353,7 +370,8 @@ export class Ledger {
     if (place !== undefined && entry.index >= place.logIndex) {
       throw new RefusedError('ERR_QUARANTINE_ENTRY', `Entry ${entry.index} does not stand before its quarantine.`)
     }
-    const answer = this.#quarantines.reached(entry, place !== undefined || entry.index <= this.#appliedIndex)
+    // What was applied since the last batch record, a restart applies again: that early, it can still be set aside.
+    const answer = this.#quarantines.reached(entry, place !== undefined || entry.index <= this.#closedIndex)
     if (answer !== undefined) return { outcome: 'duplicate', answer }
     return {
       outcome: 'accepted',
@@ -509,6 +527,7 @@ export class Ledger {
       verdicts: [],
     })
     this.#batch = []
+    this.#closedIndex = place.logIndex
     const size = this.#tree.size
     const rootHash = this.#tree.root()
     this.#seen.add(this.#state, size, rootHash, place.logTime)

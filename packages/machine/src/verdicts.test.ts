@@ -290,7 +290,7 @@ describe('gate', () => {
     const commands = [opaque('no point', 128), inTheClear, c2Identity].map((bytes) => alice.add('total', bytes))
     const proposal = alice.bundle(commands)
     expect(driver.ledger.plan(proposal)).toMatchObject({
-      effect: { inadmissible: { command: 0, error: { code: 'ERR_ELGAMAL_RANGE' } } },
+      admission: { inadmissible: { command: 0, error: { code: 'ERR_ELGAMAL_RANGE' } } },
       proofs: [{ command: 2 }],
     })
     expect(await driver.apply(proposal)).toEqual([verdicts.gate, verdicts.gate, verdicts.applied])

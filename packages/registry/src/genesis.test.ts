@@ -54,7 +54,7 @@ describe('openGenesis()', () => {
     ],
     ['log-key-is-cosigner-key', { cosigners: oneKeyForTwoUses() }, 'ERR_VERIFY_GENESIS_KEYS'],
     ['operator-key-identity', { operators: { threshold: 1, keys: [identityKey()] } }, 'ERR_VERIFY_GENESIS_KEYS'],
-    ['unknown-rules', { rulesVersion: 2 }, 'ERR_RULES_VERSION'],
+    ['unknown-rules', { rulesVersion: 3 }, 'ERR_RULES_UNKNOWN'],
     [
       'development-circuit-in-production',
       { circuits: [circuitOf('sealed-amount-32', false)] },

@@ -121,6 +121,9 @@ export function verifyRegistryProof(proof: RegistryProof): ProvenRegistry {
   if (!equalBytes(registry.head.digest, digest)) {
     throw unproven('head', `Event ${number} is not the one that the batch record names`)
   }
+  if (batchRecord.rulesVersion !== registry.rulesVersion) {
+    throw unproven('rules', `Rules ${batchRecord.rulesVersion} are named, the key events set ${registry.rulesVersion}`)
+  }
   checkLeaves(number, view, checkpoint.size)
   checkRemembered(registry, checkpoint, proof)
   return {

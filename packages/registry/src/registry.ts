@@ -102,7 +102,7 @@ export class Registry {
   /**
    * The registry right after genesis. That the genesis is the pinned one is for the caller to compare (`cluster`).
    * @throws as {@link openGenesis}: {@link DecodeError}, {@link VerificationError} `ERR_VERIFY_GENESIS_*`,
-   * {@link CipherlogError} `ERR_RULES_VERSION`.
+   * {@link CipherlogError} `ERR_RULES_UNKNOWN`.
    */
   static fromGenesis(signedGenesis: Uint8Array): Registry {
     return new Registry(openGenesis(signedGenesis))

@@ -44,11 +44,22 @@ export interface NodeStatus {
   /** First leaf whose trail files are here; 0: all. */
   readonly trailFrom: number
   readonly version: string
+  /** Rules in force. */
+  readonly rulesVersion: number
+  /** The log entry before which applying has paused, because the replica stopped at it twice; undefined: it goes on. */
+  readonly paused:
+    | {
+        readonly index: number
+        readonly kind: number
+        /** Lowercase hex of SHA-256 of its signed array: what a quarantine names. */
+        readonly digest: string | undefined
+      }
+    | undefined
   readonly provingKeys: 'development' | 'ceremony' | 'none'
 }
 
 export interface Proposal {
-  /** Entry kind: 1 key event, 2 session opening, 3 command bundle. */
+  /** Entry kind: 1 key event, 2 session opening, 3 command bundle, 4 quarantine. */
   readonly kind: number
   /** The signed CBOR array. */
   readonly signed: Uint8Array

@@ -142,6 +142,8 @@ export interface Replicator {
    * @throws CipherlogError `ERR_LOG_COMPACTED` if `from` is not in the log any more.
    */
   committed(from: number, bytesMax: number, signal?: AbortSignal): Promise<readonly CommittedEntry[]>
+  /** Positions from `from` on at which the committed log holds a quarantine, in order. Costs nothing if there is none. */
+  quarantines(from: number): readonly number[]
   /** The pipeline has applied everything up to `index`. */
   appliedUpTo(index: number): void
   /**

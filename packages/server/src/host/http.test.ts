@@ -52,6 +52,8 @@ class PlainNode implements NodeApi {
       trailFrom: 0,
       version: '0.1.0',
       provingKeys: 'none',
+      rulesVersion: 1,
+      paused: undefined,
     } as const
   }
   keyEvents(from: number, max: number) {

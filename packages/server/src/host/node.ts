@@ -27,6 +27,7 @@ import { RaftReplicator } from '../pipeline/raft-replicator.ts'
 import { readRaftState } from '../pipeline/raft-state.ts'
 import { Replica, resumedFrom, type ReplicaObserver } from '../pipeline/replica.ts'
 import { type Leadership } from '../replicator.ts'
+import { openApplyNotes } from './apply-notes.ts'
 import { type Address, type NodeConfig } from './config.ts'
 import { createApiServer } from './http.ts'
 import { cosignerMemberOf, readNodeKeys } from './keys.ts'
@@ -230,7 +231,7 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
         idleMarkMs: config.tuning.idleMarkMs,
         pendingProposalsMax,
         unappliedCostMsMax: config.tuning.unappliedCostMsMax,
-        machines,
+        applyNotes: await openApplyNotes(join(config.dataDir, 'apply-note'), logger),
         admit: options.admit,
         peerAddresses: () => [
           { peerId: selfId, api: url, connected: true },

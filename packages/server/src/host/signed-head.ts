@@ -5,11 +5,10 @@
  * Invariant: the file is there from before the first signature (size 0 and zeros: nothing was signed), so that a
  * missing one is noticed.
  */
-import { open, readFile, rename } from 'node:fs/promises'
-import { dirname } from 'node:path'
 import { CipherlogError, equalBytes, readU64, writeU64 } from '@cipherlog/core'
 import { sha256 } from '@cipherlog/crypto/hash'
 import { type PublisherOptions } from '../pipeline/publisher.ts'
+import { readIfThere, replaceFile } from './replace-file.ts'
 
 const contentBytes = 40
 const fileBytes = contentBytes + 32
@@ -38,15 +37,6 @@ export async function openSignedHead(
   }
 }
 
-async function readIfThere(file: string): Promise<Uint8Array | undefined> {
-  try {
-    return await readFile(file)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-    throw error
-  }
-}
-
 function format(size: number, rootHash: Uint8Array): Uint8Array {
   const bytes = new Uint8Array(fileBytes)
   writeU64(bytes, 0, size)
@@ -71,23 +61,4 @@ function unknown(file: string, problem: string): CipherlogError {
     `${file} ${problem}, so nobody knows what this replica has signed; replace the replica by one with new keys.`,
     { details: { file } },
   )
-}
-
-/** Old content or new, never a mixture; durable when it resolves. */
-async function replaceFile(file: string, bytes: Uint8Array): Promise<void> {
-  const next = `${file}.next`
-  const handle = await open(next, 'w', 0o600)
-  try {
-    await handle.writeFile(bytes)
-    await handle.datasync()
-  } finally {
-    await handle.close()
-  }
-  await rename(next, file)
-  const directory = await open(dirname(file), 'r')
-  try {
-    await directory.sync()
-  } finally {
-    await directory.close()
-  }
 }

@@ -11,6 +11,7 @@ import {
 } from '@cipherlog/machine'
 import { createInlineVerifier, type ProofVerifier } from '@cipherlog/proof'
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { forgetfulNotes } from './apply-guard.ts'
 import { ApplyLoop } from './apply-loop.ts'
 import { createdAt, ledgerOptions, TestCluster, Writer } from './cluster.fixture.ts'
 import { MemoryReplicator, type MemoryLog } from './memory-replicator.fixture.ts'
@@ -59,6 +60,8 @@ describe('ApplyLoop', () => {
       onApplied: () => {},
       onRefused: (code) => refused.push(code),
       monotonic: () => performance.now(),
+      notes: forgetfulNotes(),
+      software: 'test',
     })
     replicator.lead()
     running = loop.run()

@@ -2,15 +2,29 @@
  * Takes committed entries in order, verifies and applies each, and hands leaves to the trail. One entry at a
  * time: nothing else changes the ledger, so a plan made here is still good when its proofs have been checked.
  *
- * A fault of this machine (verifier, evaluator, disk) is no verdict: `run` rejects and the node must stop.
+ * A fault of this machine (verifier, evaluator, disk) is no verdict: `run` rejects and the node must stop. Before an
+ * entry at which it stopped twice the loop pauses, while the log goes on, until operators have set the entry aside: a
+ * quarantine stands further on in the log, so the loop looks ahead for it before every entry.
  */
-import { CipherlogError, decode, DecodeError, invariant, type Logger } from '@cipherlog/core'
+import { CipherlogError, decode, DecodeError, errorCode, invariant, toHex, type Logger } from '@cipherlog/core'
 import { sha256 } from '@cipherlog/crypto/hash'
 import { entryKinds, logEntry, logEntryBytesMax, mark, verdicts } from '@cipherlog/format'
 import { type ClosedBatch, type EntryPlace, type Leaf, type Ledger, type Proposal } from '@cipherlog/machine'
 import { type ProofVerifier } from '@cipherlog/proof'
 import { type CommittedEntry, type Replicator } from '../replicator.ts'
+import { ApplyGuard, type ApplyNotes } from './apply-guard.ts'
 import { type PendingProposals } from './proposals.ts'
+
+/** How often a paused loop looks for a quarantine. */
+const pausedPollMs = 100
+/** Faults that name what to do, and that trying again does not make worse. */
+const expected: ReadonlySet<string> = new Set(['ERR_RULES_UNKNOWN', 'ERR_MACHINE_UNKNOWN', 'ERR_QUARANTINE_APPLIED'])
+const proposalKinds: ReadonlySet<number> = new Set([
+  entryKinds.keyEvent,
+  entryKinds.sessionOpening,
+  entryKinds.commandBundle,
+  entryKinds.quarantine,
+])
 
 /** Entries are taken from the log in pieces of about this size. */
 const piecesBytesMax = 4 * 1024 * 1024
@@ -37,12 +51,26 @@ export interface ApplyLoopOptions {
   readonly onApplied: (entry: AppliedEntry) => void
   readonly onRefused: (code: string) => void
   readonly monotonic: () => number
+  readonly notes: ApplyNotes
+  /** Version of this software: another one tries an entry again at which this one stopped. */
+  readonly software: string
+}
+
+/** The entry before which a replica has paused. */
+export interface PausedEntry {
+  readonly index: number
+  readonly kind: number
+  /** SHA-256 of its signed array, as a quarantine names it; undefined if it holds none. */
+  readonly digest: Uint8Array | undefined
 }
 
 export class ApplyLoop {
   readonly #options: ApplyLoopOptions
   readonly #stopped = new AbortController()
   #waiting: { index: number; resolve: () => void }[] = []
+  /** Quarantines up to this index were looked at. */
+  #lookedTo = 0
+  #paused: PausedEntry | undefined
 
   constructor(options: ApplyLoopOptions) {
     this.#options = options
@@ -50,33 +78,109 @@ export class ApplyLoop {
 
   /** Runs until {@link stop} or until the replicator stops; rejects when the node must stop. */
   async run(): Promise<void> {
-    const { ledger, replicator, room } = this.#options
-    while (!this.#stopped.signal.aborted) {
+    const { ledger, replicator, room, notes, software } = this.#options
+    const logTo = replicator.status().lastIndex
+    const guard = await ApplyGuard.begin(notes, { from: ledger.appliedIndex, logTo, software })
+    while (!this.#ending) {
       const entries = await replicator.committed(ledger.appliedIndex + 1, piecesBytesMax, this.#stopped.signal)
-      if (entries.length === 0) return
+      if (entries.length === 0) break
       for (const entry of entries) {
-        if (this.#stopped.signal.aborted) return
+        if (this.#ending) break
         invariant(entry.index === ledger.appliedIndex + 1, 'Committed entries came with a gap.', { index: entry.index })
-        await this.#apply(entry)
+        const guarded = { index: entry.index, digest: sha256(entry.payload) }
+        await this.#lookAhead(entry.index)
+        if (guard.refuses(guarded) && !(await this.#setAside(entry))) break
+        await guard.before(guarded)
+        try {
+          await this.#apply(entry)
+        } catch (error) {
+          // It says itself that trying again is of use, or that other software is.
+          if (!expected.has(errorCode(error) ?? '')) await guard.failed(guarded)
+          throw error
+        }
+        await guard.after(guarded)
         replicator.appliedUpTo(entry.index)
         this.#wake()
         await room()
       }
     }
+    await guard.end()
+  }
+
+  get #ending(): boolean {
+    return this.#stopped.signal.aborted
+  }
+
+  /** The entry before which applying has paused; undefined: it goes on. */
+  get paused(): PausedEntry | undefined {
+    return this.#paused
+  }
+
+  /** SHA-256 of the signed array in a committed entry; undefined if there is no such entry or it holds none. */
+  async digestAt(index: number): Promise<Uint8Array | undefined> {
+    const { replicator } = this.#options
+    if (index > replicator.status().commitIndex) return undefined
+    const [entry] = await replicator.committed(index, 1, this.#stopped.signal)
+    return entry === undefined ? undefined : digestOf(entry)
+  }
+
+  /** Tells the ledger which entries are set aside further on, as far as the log is committed. */
+  async #lookAhead(index: number): Promise<void> {
+    const { replicator, ledger, logger } = this.#options
+    for (const at of replicator.quarantines(Math.max(index, this.#lookedTo) + 1)) {
+      const [entry] = await replicator.committed(at, 1, this.#stopped.signal)
+      if (entry === undefined) return
+      const proposal = decodeEntry(entry.kind, entry.payload)
+      const named = proposal && ledger.lookAhead(proposal.signed, at)
+      if (named !== undefined) logger.warn({ logIndex: named.index, by: at }, 'operators have set an entry aside')
+      this.#lookedTo = at
+    }
+  }
+
+  /** Waits until operators have set this very entry aside; false: stopped before. */
+  async #setAside(entry: CommittedEntry): Promise<boolean> {
+    const { ledger, logger } = this.#options
+    const digest = digestOf(entry)
+    while (digest === undefined || !ledger.isSetAside({ index: entry.index, digest })) {
+      if (this.#ending) return false
+      if (this.#paused === undefined) {
+        this.#paused = { index: entry.index, kind: entry.kind, digest }
+        this.#wakeAll()
+        logger.error(
+          { logIndex: entry.index, kind: entry.kind, digest: digest && toHex(digest) },
+          'applying has paused: this replica stopped twice at this entry; install a version that can apply it, or have operators set it aside',
+        )
+      }
+      await new Promise((resolve) => setTimeout(resolve, pausedPollMs))
+      // What named an entry before this one, applied in this run, stops us here: the next run starts before it.
+      if (!this.#ending) await this.#lookAhead(entry.index)
+    }
+    this.#paused = undefined
+    return true
   }
 
   stop(): void {
     this.#stopped.abort()
+    this.#wakeAll()
+  }
+
+  #wakeAll(): void {
     for (const { resolve } of this.#waiting) resolve()
     this.#waiting = []
   }
 
-  /** Resolves once everything up to `index` is applied. @throws CipherlogError `ERR_UNAVAILABLE` if it never will be. */
+  /**
+   * Resolves once everything up to `index` is applied.
+   * @throws CipherlogError `ERR_UNAVAILABLE` if it never will be, or nobody knows when: the replica stops or has paused.
+   */
   async reached(index: number): Promise<void> {
     if (this.#options.ledger.appliedIndex >= index) return
-    if (!this.#stopped.signal.aborted) await new Promise<void>((resolve) => this.#waiting.push({ index, resolve }))
-    if (this.#stopped.signal.aborted)
-      throw new CipherlogError('ERR_UNAVAILABLE', 'The replica is stopping; ask another one.')
+    if (!this.#ending && this.#paused === undefined) {
+      await new Promise<void>((resolve) => this.#waiting.push({ index, resolve }))
+    }
+    if (this.#ending) throw new CipherlogError('ERR_UNAVAILABLE', 'The replica is stopping; ask another one.')
+    if (this.#paused === undefined || this.#options.ledger.appliedIndex >= index) return
+    throw new CipherlogError('ERR_UNAVAILABLE', 'The replica has paused before an entry; ask another one.')
   }
 
   #wake(): void {
@@ -101,6 +205,7 @@ export class ApplyLoop {
         else await this.#close(place)
         return
       case entryKinds.keyEvent:
+      case entryKinds.quarantine:
       case entryKinds.sessionOpening:
       case entryKinds.commandBundle:
         await this.#applyProposal(entry.kind, entry.payload, place)
@@ -167,6 +272,12 @@ export class ApplyLoop {
     this.#options.onLeaf(closed.leaf)
     this.#options.onClosed(closed)
   }
+}
+
+/** SHA-256 of the signed array inside an entry. */
+function digestOf({ kind, payload }: CommittedEntry): Uint8Array | undefined {
+  const proposal = proposalKinds.has(kind) ? decodeEntry(kind, payload) : undefined
+  return proposal && sha256(proposal.signed)
 }
 
 /** The proposal inside an entry's payload, or undefined if it is none. */

@@ -34,18 +34,20 @@ import {
   type NodeKeys,
   type Seen,
 } from '@cipherlog/format'
-import { createMemoryState, Ledger, type LedgerOptions, type Proposal } from '@cipherlog/machine'
+import { createMemoryState, Ledger, type LedgerOptions, type Proposal, type StateMachine } from '@cipherlog/machine'
 import { rootOfBatch } from '@cipherlog/merkle/batch'
 import { sealedAmountStatement } from '@cipherlog/proof'
 import { createTrapdoorKey } from '@cipherlog/proof/trapdoor'
 import {
   buildKeyEvent,
+  buildQuarantine,
   clusterOf,
   positionAfter,
   possessionOf,
   readySignature,
   signGenesis,
   signKeyEvent,
+  signQuarantine,
   type ChainPosition,
 } from '@cipherlog/registry'
 
@@ -139,13 +141,14 @@ export class TestCluster {
   static async build(
     replicas: readonly string[] = ['r1', 'r2', 'r3'],
     setUp: 'all' | 'values' = 'all',
+    rulesVersion = 1,
   ): Promise<TestCluster> {
     const genesis: Genesis = {
       version: formatVersion,
       createdAt,
       mode: modes.development,
       name: 'example.com/ledger',
-      rulesVersion: 1,
+      rulesVersion,
       limits: {
         sessionsPerClientMax: 16,
         bundleBytesMax: 1_048_576,
@@ -184,6 +187,26 @@ export class TestCluster {
     this.#position = positionAfter(bytes)
     const signed = signKeyEvent(bytes, [{ index: 0, secretKey: seedOf('olga') }])
     return { kind: entryKinds.keyEvent, signed, body: new Uint8Array(0) }
+  }
+
+  /** Sets an entry aside, signed by the operator. */
+  quarantine(index: number, digest: Uint8Array): Proposal {
+    const log = { cluster: this.id, group: group0, generation: 0, operatorSetVersion: 0 }
+    const signed = signQuarantine(buildQuarantine(log, { index, digest }), [{ index: 0, secretKey: seedOf('olga') }])
+    return { kind: entryKinds.quarantine, signed, body: new Uint8Array(0) }
+  }
+
+  /** A namespace of an application's own machine. */
+  applicationNamespace(name: string, { name: machine, version, code }: StateMachine): KeyOperation {
+    return {
+      type: 'createNamespace',
+      name,
+      machine,
+      suite: suites.hpkeXwing,
+      keyset: idOf('records'),
+      readPolicy: readPolicies.public,
+      application: { version, code: code! },
+    }
   }
 
   cosignerSet(replicas: readonly string[]): KeyOperation {

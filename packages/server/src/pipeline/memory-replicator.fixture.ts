@@ -154,6 +154,11 @@ export class MemoryReplicator implements Replicator {
     return out
   }
 
+  quarantines(from: number): readonly number[] {
+    const committed = this.#log.entries.slice(from - 1, this.#commitIndex)
+    return committed.filter(({ kind }) => kind === entryKinds.quarantine).map(({ index }) => index)
+  }
+
   appliedUpTo(index: number): void {
     invariant(index >= this.#appliedIndex && index <= this.#commitIndex, 'Applied out of order', { index })
     this.#appliedIndex = index

@@ -7,7 +7,7 @@
  */
 import { CipherlogError, equalBytes, invariant, NotLeaderError, type Clock, type Logger } from '@cipherlog/core'
 import { sha256 } from '@cipherlog/crypto/hash'
-import { decodeMembershipChange, encodeMembershipChange } from '@cipherlog/format'
+import { decodeMembershipChange, encodeMembershipChange, entryKinds } from '@cipherlog/format'
 import {
   membershipKind,
   noOpKind,
@@ -119,6 +119,8 @@ export class RaftReplicator implements Replicator {
   #installing: Promise<void> | undefined
   #nextId = 1
   #committedIndex = 0
+  /** Committed quarantines, in order: seldom any. */
+  readonly #quarantines: number[] = []
   #leadingSince: number | undefined
   #waiting: (() => void)[] = []
   readonly #listeners: ((leadership: Leadership) => void)[] = []
@@ -281,6 +283,10 @@ export class RaftReplicator implements Replicator {
         to = error.index - 1
       }
     }
+  }
+
+  quarantines(from: number): readonly number[] {
+    return this.#quarantines.length === 0 ? [] : this.#quarantines.filter((index) => index >= from)
   }
 
   appliedUpTo(index: number): void {
@@ -517,6 +523,9 @@ export class RaftReplicator implements Replicator {
         this.#send(effect.to, effect.message)
         return
       case 'committed':
+        for (let index = this.#committedIndex + 1; index <= effect.index; index++) {
+          if (this.#raft.log.ref(index).kind === entryKinds.quarantine) this.#quarantines.push(index)
+        }
         this.#committedIndex = effect.index
         for (const [index, proposalId] of this.#proposalAt) {
           if (index > effect.index) break

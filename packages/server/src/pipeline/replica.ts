@@ -24,15 +24,8 @@ import {
 } from '@cipherlog/core'
 import { labels, sha256 } from '@cipherlog/crypto/hash'
 import { signLabelled } from '@cipherlog/crypto/signature'
-import { applied, modes, policyChain, signedApplied, type NodeKeys } from '@cipherlog/format'
-import {
-  builtInMachines,
-  type ClosedBatch,
-  type Leaf,
-  type Ledger,
-  type StateMachine,
-  type StoredAnswer,
-} from '@cipherlog/machine'
+import { applied, entryKinds, modes, policyChain, signedApplied, type NodeKeys } from '@cipherlog/format'
+import { type ClosedBatch, type Leaf, type Ledger, type StoredAnswer } from '@cipherlog/machine'
 import { rootFromTiles } from '@cipherlog/merkle/tree'
 import { parseCheckpoint, parseNote } from '@cipherlog/merkle/verify'
 import { type ProofVerifier } from '@cipherlog/proof'
@@ -52,8 +45,9 @@ import {
   type WatchedLeaf,
 } from '../node-api.ts'
 import { type Replicator } from '../replicator.ts'
-import { admit, workOf, type Admitted } from './admission.ts'
-import { ApplyLoop, type AppliedEntry } from './apply-loop.ts'
+import { admit, type Admitted, type Reserve } from './admission.ts'
+import { forgetfulNotes, type ApplyNotes } from './apply-guard.ts'
+import { ApplyLoop, type AppliedEntry, type PausedEntry } from './apply-loop.ts'
 import { busy, CostBudget } from './cost-budget.ts'
 import { Marks } from './marks.ts'
 import { Persistence } from './persistence.ts'
@@ -111,8 +105,10 @@ export interface ReplicaOptions {
   readonly idleMarkMs: number
   readonly pendingProposalsMax: number
   readonly unappliedCostMsMax: number
-  /** An application's own state machines, those of the ledger. */
-  readonly machines?: readonly StateMachine[] | undefined
+  /** The newest rules that every voter has said it knows; default: those in force, so that nobody raises them. */
+  readonly votersSupport?: () => number
+  /** Where this replica notes the entries at which it stops; default: nowhere that outlives it. */
+  readonly applyNotes?: ApplyNotes
   /** What the leader checks before it appends; replicas decide again whatever a faulty leader lets in. */
   readonly admit?: typeof admit | undefined
   /** Addresses for status, by peer id. */
@@ -147,7 +143,6 @@ export class Replica implements NodeApi {
   readonly #clock: Clock
   readonly #proposals = new PendingProposals()
   readonly #budget: CostBudget
-  readonly #machines: ReadonlyMap<string, StateMachine>
   readonly #apply: ApplyLoop
   readonly #publisher: Publisher
   readonly #persistence: Persistence
@@ -170,7 +165,6 @@ export class Replica implements NodeApi {
     this.#resumed = resumed
     this.#clock = options.clock ?? systemClock
     this.#transitions = new Map(resumed.transitions.map((note) => [sizeOf(note), note]))
-    this.#machines = new Map([...builtInMachines, ...(options.machines ?? [])].map((each) => [each.name, each]))
     const { ledger, replicator, keys, trail, state, logger, observer } = options
     this.#cosignerSets = ledger.registry.cosignerSets.length
     const monotonic = (): number => this.#clock.monotonic()
@@ -218,6 +212,8 @@ export class Replica implements NodeApi {
       },
       onRefused: (code) => observer.refused(code),
       monotonic,
+      notes: options.applyNotes ?? forgetfulNotes(),
+      software: options.version,
     })
     this.#reads = new Reads({
       ledger,
@@ -376,7 +372,9 @@ export class Replica implements NodeApi {
 
   async propose(proposal: Proposal): Promise<ProposalAnswer> {
     const { observer, pendingProposalsMax } = this.#options
-    await this.#leaderReady()
+    // A paused leader applies nothing; what releases it must get through.
+    if (proposal.kind === entryKinds.quarantine) this.#requireLeading()
+    else await this.#leaderReady()
     if (this.#proposals.size >= pendingProposalsMax) throw busy(this.#budget.total)
     const digest = sha256(proposal.signed)
     const outcome = await (this.#proposals.join(digest, answerMsMax) ?? this.#proposeNew(proposal, digest))
@@ -391,8 +389,7 @@ export class Replica implements NodeApi {
     const arrivedAt = this.#clock.monotonic()
     let release: (() => void) | undefined
     try {
-      const admitted = await this.#admit(proposal, () => {
-        const { owner, costMs } = workOf(proposal, this.#options.ledger, this.#machines)
+      const admitted = await this.#admit(proposal, ({ owner, costMs }) => {
         release = this.#budget.take(owner, costMs)
       })
       if (admitted.outcome === 'duplicate') return admitted
@@ -428,10 +425,14 @@ export class Replica implements NodeApi {
     }
   }
 
-  async #admit(proposal: Proposal, reserve: () => void): Promise<Admitted> {
-    const { ledger, verifier, observer } = this.#options
+  async #admit(proposal: Proposal, reserve: Reserve): Promise<Admitted> {
+    const { ledger, verifier, observer, votersSupport = () => ledger.registry.rulesVersion } = this.#options
     try {
-      return await (this.#options.admit ?? admit)(ledger, verifier, proposal, reserve)
+      return await (this.#options.admit ?? admit)(ledger, verifier, proposal, reserve, {
+        votersSupport,
+        pausedAt: () => this.#apply.paused?.index,
+        digestAt: (index) => this.#apply.digestAt(index),
+      })
     } catch (error) {
       if (error instanceof RefusedError || error instanceof DecodeError) {
         observer.refused(error.code)
@@ -444,15 +445,20 @@ export class Replica implements NodeApi {
     }
   }
 
+  #requireLeading(): void {
+    const { replicator } = this.#options
+    if (this.#stopping) throw stopping()
+    if (replicator.leadingSince() === undefined) throw new NotLeaderError(replicator.status().leaderId)
+  }
+
   /** A leader is current once it has applied an entry of its own term. */
   async #leaderReady(): Promise<void> {
     const { replicator, ledger } = this.#options
     const deadline = this.#clock.monotonic() + leaderReadyMsMax
     for (;;) {
-      if (this.#stopping) throw stopping()
-      const since = replicator.leadingSince()
-      if (since === undefined) throw new NotLeaderError(replicator.status().leaderId)
-      if (ledger.appliedIndex >= since) return
+      this.#requireLeading()
+      if (ledger.appliedIndex >= replicator.leadingSince()!) return
+      if (this.#apply.paused !== undefined) throw pausedError(this.#apply.paused)
       if (this.#clock.monotonic() > deadline) {
         throw new CipherlogError('ERR_UNAVAILABLE', 'The leader is not ready yet; try again.')
       }
@@ -481,6 +487,7 @@ export class Replica implements NodeApi {
     const { ledger, replicator, keys, peerAddresses, version } = this.#options
     const { registry } = ledger
     const raft = replicator.status()
+    const { paused } = this.#apply
     const self = toHex(keys.peerId)
     return {
       origin: ledger.origin,
@@ -497,6 +504,8 @@ export class Replica implements NodeApi {
       publishedSize: this.#publisher.publishedSize,
       registryNumber: registry.head.number,
       logTime: ledger.logTime,
+      rulesVersion: registry.rulesVersion,
+      paused: paused && { index: paused.index, kind: paused.kind, digest: paused.digest && toHex(paused.digest) },
       peers: peerAddresses().map(({ peerId, api, connected }) => ({
         peerId,
         apiAddress: api,
@@ -508,9 +517,9 @@ export class Replica implements NodeApi {
       trailFrom: 0,
       version,
       provingKeys:
-        registry.genesis.circuits.length === 0
+        registry.circuits.length === 0
           ? 'none'
-          : registry.genesis.circuits.every((circuit) => circuit.ceremony !== undefined)
+          : registry.circuits.every((circuit) => circuit.ceremony !== undefined)
             ? 'ceremony'
             : 'development',
     }
@@ -521,6 +530,8 @@ export class Replica implements NodeApi {
     const { leaderId, commitIndex } = replicator.status()
     const reasons: string[] = []
     if (this.#stopping) reasons.push('the replica has stopped')
+    const { paused } = this.#apply
+    if (paused !== undefined) reasons.push(pausedError(paused).message)
     if (leaderId === undefined) reasons.push('no leader is known')
     if (commitIndex - ledger.appliedIndex > 10_000) reasons.push('applying is far behind')
     if (this.#publisher.publishedSize > trail.size) reasons.push('the log is being replayed up to the checkpoint')
@@ -600,6 +611,15 @@ export class Replica implements NodeApi {
   bodiesArePublic(): boolean {
     return this.#reads.bodiesArePublic()
   }
+}
+
+function pausedError({ index, digest }: PausedEntry): CipherlogError {
+  const which = digest === undefined ? '' : ` with digest ${toHex(digest)}`
+  return new CipherlogError(
+    'ERR_UNAVAILABLE',
+    `Applying has paused before log entry ${index}${which}, at which this replica stopped twice; operators can set it aside.`,
+    { details: { index } },
+  )
 }
 
 function stopping(): CipherlogError {
