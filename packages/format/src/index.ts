@@ -120,6 +120,7 @@ export {
   decodeSnapshotManifest,
   encodeSnapshotManifest,
   isSnapshotEdge,
+  signedLeafBytesMax,
   snapshotChunkBytes,
   snapshotChunkLength,
   snapshotEdgeKeys,

@@ -64,12 +64,15 @@ export const snapshotManifest = record('snapshot-manifest', {
 })
 export type SnapshotManifest = TypeOf<typeof snapshotManifest>
 
+/** Signed bytes of any kind of leaf. */
+export const signedLeafBytesMax: number = bundleBytesMax + 4096
+
 /** A leaf of the trail edge. */
 export const snapshotLeaf = record('snapshot-leaf', {
   /** The leaf record. */
   entry: [1, bytes(1, leafRecordBytesMax)],
   /** What stands in `tile/bundle`; empty for a batch record. */
-  signed: [2, bytes(0, bundleBytesMax + 4096)],
+  signed: [2, bytes(0, signedLeafBytesMax)],
   /** What stands in `tile/body`. */
   body: [3, bytes(0, bodiesBytesMax)],
 })

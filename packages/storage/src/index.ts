@@ -26,11 +26,14 @@ export {
   type StateStore,
 } from './state-store/state-store.ts'
 export { openFileTrail, openMemoryTrail } from './trail/open-trail.ts'
+export { installFileTrail, installMemoryTrail } from './trail/install-trail.ts'
+export { readTrailEdge, trailEdge, type TrailEdge } from './trail/trail-edge.ts'
 export {
   type TileHash,
   type TrailFile,
   type TrailLeaf,
   type TrailPublication,
+  type TrailSource,
   type TrailStore,
 } from './trail/trail-store.ts'
 export { openFileSnapshots, openMemorySnapshots } from './snapshots/file-snapshots.ts'

@@ -63,6 +63,16 @@ export async function replaceFile(disk: Disk, path: string, bytes: Uint8Array): 
   await disk.syncDirectory(parentOf(path))
 }
 
+/** Opens a file, which is created if it is missing, for as long as `use` takes. */
+export async function withFile<T>(disk: Disk, path: string, use: (file: DiskFile) => Promise<T>): Promise<T> {
+  const file = await disk.open(path)
+  try {
+    return await use(file)
+  } finally {
+    await file.close()
+  }
+}
+
 /** The directory of a path. */
 export function parentOf(path: string): string {
   return path.slice(0, Math.max(0, path.lastIndexOf('/')))

@@ -34,7 +34,7 @@ import {
   type SnapshotPair,
 } from '@cipherlog/format'
 import { createDirectory, createFileDisk } from '../disk/file-disk.ts'
-import { removeFolder, replaceFile, type Disk, type DiskFile } from '../disk/disk.ts'
+import { removeFolder, replaceFile, withFile, type Disk, type DiskFile } from '../disk/disk.ts'
 import { createMemoryDisk, type MemoryDisk } from '../disk/memory-disk.ts'
 import { SnapshotDamagedError, SnapshotUnknownError, StorageClosedError, StorageFailedError } from '../errors.ts'
 import {
@@ -401,15 +401,6 @@ async function writeStream(
 async function prepareFolder(disk: Disk, folder: string): Promise<void> {
   await removeFolder(disk, folder)
   await disk.makeDirectory(folder)
-}
-
-async function withFile<T>(disk: Disk, path: string, use: (file: DiskFile) => Promise<T>): Promise<T> {
-  const file = await disk.open(path)
-  try {
-    return await use(file)
-  } finally {
-    await file.close()
-  }
 }
 
 /** Names what failed. */

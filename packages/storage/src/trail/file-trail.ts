@@ -9,14 +9,36 @@ import {
   utf8,
   utf8ToString,
 } from '@cipherlog/core'
-import { bodyPath, bundlePath, entryBytesMax, parseCheckpoint, parseNote, tileWidthMax } from '@cipherlog/merkle/verify'
-import { type Disk, type DiskFile, parentOf } from '../disk/disk.ts'
-import { StorageClosedError, StorageFailedError, TrailDamagedError } from '../errors.ts'
+import {
+  bodyPath,
+  bundlePath,
+  entriesPath,
+  entryBytesMax,
+  parseCheckpoint,
+  parseNote,
+  tileWidthMax,
+} from '@cipherlog/merkle/verify'
+import { type Disk, type DiskFile, parentOf, withFile } from '../disk/disk.ts'
+import {
+  StorageClosedError,
+  StorageFailedError,
+  TrailDamagedError,
+  TrailNotHereError,
+  TrailShortError,
+} from '../errors.ts'
+import { diskSource, fillTile } from './backfill.ts'
 import { packSlots, PackTable, packTableBytes, readSlot } from './pack.ts'
 import { type RecoveredTrail, recoverTrail, tileOf } from './recover-trail.ts'
-import { hashBytes, hashRow, TileRow } from './tile-row.ts'
+import { firstTile, hashBytes, hashRow, TileRow } from './tile-row.ts'
 import { TrailFiles } from './trail-files.ts'
-import { type TrailFile, type TrailLeaf, type TrailPublication, type TrailStore } from './trail-store.ts'
+import { readTrailFrom, trailFromPath, writeTrailFrom } from './trail-from.ts'
+import {
+  type TrailFile,
+  type TrailLeaf,
+  type TrailPublication,
+  type TrailSource,
+  type TrailStore,
+} from './trail-store.ts'
 
 /** Leaf-record tiles kept parsed, for readers that go through a tile leaf by leaf. */
 const parsedTilesMax = 8
@@ -32,10 +54,12 @@ const policyChainPath = 'policy-chain'
 export async function openTrail(disk: Disk, treeSize: number): Promise<TrailStore> {
   const files = new TrailFiles(disk)
   try {
-    for (const path of [checkpointPath, policyChainPath]) await files.remove(`${path}.tmp`)
+    for (const path of [checkpointPath, policyChainPath, trailFromPath]) await files.remove(`${path}.tmp`)
     const published = await readPublished(disk)
-    const recovered = await recoverTrail(disk, files, treeSize, published?.size ?? 0)
-    return new FileTrail(disk, files, treeSize, recovered, published)
+    const trailFrom = await readTrailFrom(disk)
+    if (trailFrom > 0 && trailFrom >= treeSize) throw new TrailShortError(trailFromPath, treeSize, 'names a later leaf')
+    const recovered = await recoverTrail(disk, files, treeSize, published?.size ?? 0, trailFrom)
+    return new FileTrail(disk, files, { treeSize, trailFrom }, recovered, published)
   } catch (error) {
     throw error instanceof CipherlogError ? error : new StorageFailedError('the trail', error)
   }
@@ -87,18 +111,22 @@ class FileTrail implements TrailStore {
   #working: Promise<void> = Promise.resolve()
   #failure: StorageFailedError | undefined
   #closed = false
+  #trailFrom: number
+  /** A fill under way. */
+  #filling: Promise<void> | undefined
   readonly #parsed = new Map<number, Uint8Array[]>()
 
   constructor(
     disk: Disk,
     files: TrailFiles,
-    treeSize: number,
+    { treeSize, trailFrom }: { readonly treeSize: number; readonly trailFrom: number },
     { entries, hashes, bundle, body, partials }: RecoveredTrail,
     published: Published | undefined,
   ) {
     this.#disk = disk
     this.#files = files
     this.#writtenSize = treeSize
+    this.#trailFrom = trailFrom
     this.#entries = entries
     this.#hashes = hashes
     this.#bundle = { pathOf: bundlePath, table: bundle }
@@ -109,6 +137,10 @@ class FileTrail implements TrailStore {
 
   get size(): number {
     return this.#writtenSize + this.#buffer.length
+  }
+
+  get trailFrom(): number {
+    return this.#trailFrom
   }
 
   // Writing
@@ -264,6 +296,66 @@ class FileTrail implements TrailStore {
     }
   }
 
+  // Filling
+
+  async backfill(source: TrailSource): Promise<void> {
+    this.#checkOpen()
+    if (this.#failure !== undefined) throw this.#failure
+    invariant(this.#filling === undefined, 'A trail was filled twice at once')
+    if (this.#trailFrom === 0) return
+    const filling = this.#fill(source)
+    this.#filling = filling.catch(() => {
+      // Told to the caller.
+    })
+    try {
+      await filling
+    } finally {
+      this.#filling = undefined
+    }
+  }
+
+  async #fill(source: TrailSource): Promise<void> {
+    const tile = this.#trailFrom / tileWidthMax - 1
+    const fill = (from: TrailSource): Promise<void> =>
+      fillTile(
+        {
+          // Of its own: what is being written here is no business of a sync for the newest leaves.
+          files: new TrailFiles(this.#disk),
+          tile,
+          lowest: (level) => firstTile(hashRow(level), this.#trailFrom),
+          checkOpen: () => this.#checkOpen(),
+          hashAt: async (level, index) => {
+            const width = (index % tileWidthMax) + 1
+            return (await this.readTile(level, Math.floor(index / tileWidthMax), width)).slice(-hashBytes)
+          },
+        },
+        from,
+      )
+    try {
+      if (!(await this.#fillFromDisk(tile, fill))) await fill(source)
+      this.#checkOpen()
+      await writeTrailFrom(this.#disk, tile * tileWidthMax)
+    } catch (cause) {
+      if (cause instanceof CipherlogError) throw cause
+      this.#failure ??= new StorageFailedError('the trail', cause)
+      throw this.#failure
+    }
+    this.#trailFrom = tile * tileWidthMax
+  }
+
+  /** What this replica had before its snapshot, or a fill that a crash cut off, may do. */
+  async #fillFromDisk(tile: number, fill: (source: TrailSource) => Promise<void>): Promise<boolean> {
+    const own = diskSource(this.#disk)
+    if ((await own.file(entriesPath(tile))) === undefined) return false
+    try {
+      await fill(own)
+      return true
+    } catch (error) {
+      if (errorCode(error) === 'ERR_TRAIL_BACKFILL') return false
+      throw error
+    }
+  }
+
   // Reading
 
   async readTile(level: number, index: number, width: number): Promise<Uint8Array> {
@@ -273,6 +365,7 @@ class FileTrail implements TrailStore {
     if (row === undefined || width < 1 || width > tileWidthMax || index < 0 || end > row.count) {
       throw new RangeError(`the tree has no ${width} hashes in tile ${index} of level ${level}`)
     }
+    this.#checkHere(row.format.path(index), index >= firstTile(row.format, this.#trailFrom))
     if (index * tileWidthMax >= row.first) return row.tile(index, width)
     return (await this.#fullTile(row, index)).subarray(0, width * hashBytes)
   }
@@ -350,6 +443,7 @@ class FileTrail implements TrailStore {
     { index, width }: { readonly index: number; readonly width: number },
   ): Promise<TrailFile | undefined> {
     if (row === undefined || index * tileWidthMax + width > row.countAt(this.#writtenSize)) return undefined
+    if (index < firstTile(row.format, this.#trailFrom)) return undefined
     if (index * tileWidthMax >= row.first) return bytesFile(row.tile(index, width), true)
     const full = await this.#fullTile(row, index)
     if (width === tileWidthMax) return bytesFile(full, true)
@@ -360,7 +454,7 @@ class FileTrail implements TrailStore {
   async #packFile(kind: 'bundle' | 'body', index: number): Promise<TrailFile | undefined> {
     const pack = kind === 'bundle' ? this.#bundle : this.#body
     const end = (index + 1) * packSlots
-    if (end - packSlots >= this.#writtenSize) return undefined
+    if (end - packSlots >= this.#writtenSize || end <= this.#trailFrom) return undefined
     const growing = end > this.#writtenSize ? pack.table : undefined
     const path = pack.pathOf(index)
     return {
@@ -380,6 +474,11 @@ class FileTrail implements TrailStore {
     if (!Number.isSafeInteger(index) || index < 0 || index >= this.size) {
       throw new RangeError(`the trail has ${this.size} leaves, and no leaf ${index}`)
     }
+    this.#checkHere(`leaf ${index}`, index >= this.#trailFrom)
+  }
+
+  #checkHere(what: string, isHere: boolean): void {
+    if (!isHere) throw new TrailNotHereError(what, this.#trailFrom)
   }
 
   #checkOpen(): void {
@@ -389,6 +488,7 @@ class FileTrail implements TrailStore {
   async close(): Promise<void> {
     await this.#working
     this.#closed = true
+    await this.#filling
   }
 }
 
@@ -399,15 +499,6 @@ function partialOf(row: TileRow, size: number): { path: string; index: number; w
   const width = count % tileWidthMax
   if (width === 0 || index * tileWidthMax < row.first) return undefined
   return { path: row.format.path(index, width), index, width }
-}
-
-async function withFile<T>(disk: Disk, path: string, use: (file: DiskFile) => Promise<T>): Promise<T> {
-  const file = await disk.open(path)
-  try {
-    return await use(file)
-  } finally {
-    await file.close()
-  }
 }
 
 async function readExactly(path: string, file: DiskFile, position: number, length: number): Promise<Uint8Array> {

@@ -2,6 +2,8 @@
  * Opens the files of a trail at the size that the database names: checks that nothing below is missing, cuts what is
  * above (it comes again, byte for byte, when the log is replayed), and reads back what appending needs.
  *
+ * Files below the beginning of a trail that started from a snapshot are left alone: filling it may use them.
+ *
  * A partial tile is removed only after a wider one or the full file is durable, so of those at least as wide as
  * needed the narrowest can be trusted.
  */
@@ -10,7 +12,7 @@ import { bodyPath, bundlePath, leafHash, parseTilePath, type TilePath, tileWidth
 import { type Disk, parentOf } from '../disk/disk.ts'
 import { TrailShortError } from '../errors.ts'
 import { packSlots, PackTable, packTableBytes } from './pack.ts'
-import { entriesRow, hashRow, TileRow, type TileRowFormat } from './tile-row.ts'
+import { entriesRow, firstTile, hashRow, TileRow, type TileRowFormat } from './tile-row.ts'
 import { type TrailFiles } from './trail-files.ts'
 
 export interface RecoveredTrail {
@@ -34,6 +36,7 @@ export async function recoverTrail(
   files: TrailFiles,
   treeSize: number,
   publishedSize: number,
+  trailFrom: number,
 ): Promise<RecoveredTrail> {
   const found = await findTiles(disk, files)
   const of = (key: string): Found => found.get(key) ?? { full: new Set(), partials: [] }
@@ -42,7 +45,7 @@ export async function recoverTrail(
   async function recoverRow(format: TileRowFormat, { full, partials: widths }: Found): Promise<TileRow> {
     const count = Math.floor(treeSize / format.span)
     const fullCount = Math.floor(count / tileWidthMax)
-    for (let index = 0; index < fullCount; index++) {
+    for (let index = firstTile(format, trailFrom); index < fullCount; index++) {
       if (!full.has(index)) throw new TrailShortError(format.path(index), treeSize, 'is missing')
     }
     const width = count % tileWidthMax
@@ -101,7 +104,7 @@ export async function recoverTrail(
   async function recoverPack(pathOf: (index: number) => string, { full: packs }: Found): Promise<PackTable> {
     const fullCount = Math.floor(treeSize / packSlots)
     const leaves = treeSize % packSlots
-    for (let index = 0; index < Math.ceil(treeSize / packSlots); index++) {
+    for (let index = trailFrom / packSlots; index < Math.ceil(treeSize / packSlots); index++) {
       if (!packs.has(index)) throw new TrailShortError(pathOf(index), treeSize, 'is missing')
     }
     for (const index of packs) if (index * packSlots >= treeSize) await files.remove(pathOf(index))

@@ -17,6 +17,11 @@ export interface TileRowFormat {
   parse(bytes: Uint8Array): Uint8Array[]
 }
 
+/** The first tile of a row that a trail from leaf `trailFrom` on has: the one that covers it. */
+export function firstTile({ span }: TileRowFormat, trailFrom: number): number {
+  return Math.floor(trailFrom / (span * tileWidthMax))
+}
+
 /** The hashes of tile level `level`. */
 export function hashRow(level: number): TileRowFormat {
   return {

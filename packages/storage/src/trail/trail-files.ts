@@ -31,6 +31,12 @@ export class TrailFiles {
     await replaceFile(this.#disk, path, bytes)
   }
 
+  /** Puts a synced file in the place of another, in the same directory. */
+  async rename(from: string, to: string): Promise<void> {
+    await this.#disk.rename(from, to)
+    this.#names.add(parentOf(to))
+  }
+
   async truncate(path: string, size: number): Promise<void> {
     const file = await this.#disk.open(path)
     try {

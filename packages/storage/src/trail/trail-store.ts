@@ -48,9 +48,23 @@ export interface TrailFile {
   read(start: number, length: number): Promise<Uint8Array>
 }
 
+/** Where older files of a trail come from: another trail, a peer, a mirror. */
+export interface TrailSource {
+  /**
+   * The whole file of the trail under `path`, such as `tile/entries/005`; undefined if the source has not got it. It is
+   * read in order, in pieces of at most 1 MiB.
+   */
+  file(path: string): Promise<Pick<TrailFile, 'size' | 'read'> | undefined>
+}
+
 export interface TrailStore {
   /** Leaves appended. */
   readonly size: number
+  /**
+   * First leaf that is here, a multiple of 256; 0 unless the trail began with a snapshot and is not filled yet. What is
+   * below cannot be read (`ERR_TRAIL_NOT_HERE`), and has no files.
+   */
+  readonly trailFrom: number
   /** Buffers the next leaf, whose arrays belong to the trail from here on. @throws {@link InvariantViolation}. */
   append(leaf: TrailLeaf): void
   /**
@@ -63,11 +77,19 @@ export interface TrailStore {
    * @throws `ERR_STORAGE_FAILED`, {@link InvariantViolation}.
    */
   publish(publication: TrailPublication): Promise<void>
+  /**
+   * Brings the 256 leaves below {@link trailFrom} from `source`, verified against the tree, and lowers it once they are
+   * durable; does nothing at 0. One at a time; appending, flushing and publishing go on meanwhile. Call it until
+   * `trailFrom` is 0; a restart goes on from where it was.
+   * @throws `ERR_TRAIL_BACKFILL` if the source fails, lacks a file, or has another one than the tree says: ask another
+   * one. `ERR_STORAGE_FAILED`.
+   */
+  backfill(source: TrailSource): Promise<void>
   /** The published note, if there is one. */
   checkpoint(): string | undefined
   /**
    * The first `width` hashes (1 to 256) of a tile, buffered ones included.
-   * @throws RangeError if the tree has no such hashes yet; `ERR_TRAIL_DAMAGED`. So do those below.
+   * @throws RangeError if the tree has no such hashes yet; `ERR_TRAIL_NOT_HERE`, `ERR_TRAIL_DAMAGED`. So do those below.
    */
   readTile(level: number, index: number, width: number): Promise<Uint8Array>
   /** A leaf record. */
@@ -79,6 +101,6 @@ export interface TrailStore {
    * stored is cut from a wider one. Holds what was flushed.
    */
   file(path: string): Promise<TrailFile | undefined>
-  /** Waits for writes under way. Leaves that were not flushed are gone. */
+  /** Waits for writes and a backfill under way, whose source must answer. Leaves that were not flushed are gone. */
   close(): Promise<void>
 }
