@@ -1,5 +1,5 @@
 /** The Raft core: `step(input)` returns effects. See README.md for how to drive it. */
-export { Raft } from './raft.ts'
+export { Raft, type RaftDump } from './raft.ts'
 export {
   type DropReason,
   type Effect,
@@ -55,3 +55,14 @@ export { checkMessage, isKnownMessage, proposedEntriesMax } from './messages.ts'
 export { termMax } from './numbers.ts'
 export { RaftMessageError, RaftStateError } from './errors.ts'
 export { type ReadonlyRaftLog, RaftLog } from './log.ts'
+export {
+  changeConf,
+  type ConfChangeResult,
+  enterJointConf,
+  isJoint,
+  isVoter,
+  leaveJointConf,
+  leavesJoint,
+  membersOf,
+  simpleChange,
+} from './confchange.ts'

@@ -5,6 +5,9 @@
  */
 import { invariant } from '@cipherlog/core'
 
+/** Last index and bytes of each message, oldest first. */
+export type InflightsDump = readonly (readonly [number, number])[]
+
 export class Inflights {
   readonly #maxMessages: number
   readonly #maxBytes: number
@@ -40,11 +43,20 @@ export class Inflights {
       this.#bytes -= this.#window[freed]!.bytes
       freed++
     }
-    this.#window.splice(0, freed)
+    if (freed > 0) this.#window.splice(0, freed)
   }
 
   clear(): void {
     this.#window.length = 0
     this.#bytes = 0
+  }
+
+  dump(): InflightsDump {
+    return this.#window.map(({ lastIndex, bytes }) => [lastIndex, bytes])
+  }
+
+  load(dump: InflightsDump): void {
+    this.clear()
+    for (const [lastIndex, bytes] of dump) this.add(lastIndex, bytes)
   }
 }

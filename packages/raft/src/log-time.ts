@@ -14,6 +14,9 @@ export function lowerMedian(values: readonly number[]): number {
   return sorted[Math.floor((sorted.length - 1) / 2)]!
 }
 
+/** Peer, its clock in ms, and the tick at which it showed it. */
+export type ClocksDump = readonly (readonly [PeerId, number, number])[]
+
 export class PeerClocks {
   readonly #samples = new Map<PeerId, { readonly clockMs: number; readonly tick: number }>()
 
@@ -24,6 +27,14 @@ export class PeerClocks {
 
   clear(): void {
     this.#samples.clear()
+  }
+
+  dump(): ClocksDump {
+    return [...this.#samples].map(([peer, { clockMs, tick }]) => [peer, clockMs, tick])
+  }
+
+  load(dump: ClocksDump): void {
+    for (const [peer, clockMs, tick] of dump) this.#samples.set(peer, { clockMs, tick })
   }
 
   /**

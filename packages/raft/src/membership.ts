@@ -4,6 +4,7 @@
  * A configuration is *joint* while `votersOutgoing` is not empty: every decision then needs a majority of `voters` and
  * one of `votersOutgoing` (Raft §4.3). Lists are sorted and hold no id twice; a learner is in neither list of voters.
  */
+import { fromHex, toHex } from '@cipherlog/core'
 import { isU32 } from './numbers.ts'
 
 /** A replica: 32 lowercase hex digits of 12 random bytes ‖ u32 incarnation. One id is one disk, for ever. */
@@ -112,4 +113,17 @@ export function isSnapshotMeta({ index, term, time, confState, digest }: Snapsho
     isConfState(confState) &&
     confState.voters.length > 0
   )
+}
+
+/** A snapshot as plain JSON; null: none. */
+export interface SnapshotDump extends Omit<SnapshotMeta, 'digest'> {
+  readonly digest: string
+}
+
+export function dumpSnapshot(meta: SnapshotMeta | undefined): SnapshotDump | null {
+  return meta === undefined ? null : { ...meta, digest: toHex(meta.digest) }
+}
+
+export function loadSnapshot(dump: SnapshotDump | null): SnapshotMeta | undefined {
+  return dump === null ? undefined : { ...dump, digest: fromHex(dump.digest) }
 }

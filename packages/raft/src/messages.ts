@@ -129,11 +129,13 @@ export interface ProposeMessage extends Envelope {
   readonly entries: readonly ProposedEntry[]
 }
 
-/** Nothing has happened for a while: no heartbeats follow until something does. */
+/** Nothing has happened for a while: no heartbeats follow until something does. Or the opposite, see `wake`. */
 export interface QuiesceMessage extends Envelope {
   readonly type: 'quiesce'
   /** Last index of the leader's log, all of it committed: a follower elsewhere does not go to sleep. */
   readonly index: number
+  /** From a follower that something woke to its leader: wake up too. Absent: false. */
+  readonly wake?: boolean
 }
 
 export type Message =

@@ -6,15 +6,39 @@
  * nothing about their successors (the ABA of etcd's asynchronous storage writes). Writes finish in order.
  */
 import { invariant } from '@cipherlog/core'
-import { type Message } from './messages.ts'
+import { dumpSnapshot, loadSnapshot, type SnapshotDump, type SnapshotMeta } from './membership.ts'
+import { type AppendRespMessage, type VoteMessage, type VoteRespMessage } from './messages.ts'
+
+/** What vouches for something written. */
+export type HeldMessage = VoteMessage | VoteRespMessage | AppendRespMessage
 
 interface Write {
   readonly ioId: number
   readonly tick: number
   /** What the log holds is durable up to here once this write is. */
   lastIndex: number
+  /** The snapshot it installs. */
+  readonly snapshot: SnapshotMeta | undefined
   /** Messages that vouch for this write or an earlier one. */
-  readonly held: Message[]
+  readonly held: HeldMessage[]
+}
+
+/** What became durable: messages to send, and the newest snapshot that is now installed. */
+export interface Completed {
+  readonly released: readonly HeldMessage[]
+  readonly snapshot: SnapshotMeta | undefined
+}
+
+const nothing: Completed = { released: [], snapshot: undefined }
+
+interface WriteDump extends Omit<Write, 'snapshot'> {
+  readonly snapshot: SnapshotDump | null
+}
+
+export interface WritesDump {
+  readonly writes: readonly WriteDump[]
+  readonly lastIoId: number
+  readonly durableIndex: number
 }
 
 export class PendingWrites {
@@ -31,38 +55,65 @@ export class PendingWrites {
   }
 
   /** A new write, after which the log up to `lastIndex` is durable. Returns its id. */
-  issue(lastIndex: number, tick: number): number {
-    this.#writes.push({ ioId: ++this.#lastIoId, tick, lastIndex, held: [] })
+  issue(lastIndex: number, tick: number, snapshot: SnapshotMeta | undefined): number {
+    this.#writes.push({ ioId: ++this.#lastIoId, tick, lastIndex, snapshot, held: [] })
     return this.#lastIoId
   }
 
   /** Keeps `message` until every write issued so far is durable. False if there is none under way. */
-  hold(message: Message): boolean {
+  hold(message: HeldMessage): boolean {
     const last = this.#writes.at(-1)
     last?.held.push(message)
     return last !== undefined
   }
 
-  /** The log dropped `index` and everything after it. */
+  /** The log's content from `index` on is another now. */
   truncateFrom(index: number): void {
     this.#durableIndex = Math.min(this.#durableIndex, index - 1)
     for (const write of this.#writes) write.lastIndex = Math.min(write.lastIndex, index - 1)
   }
 
-  /** Write `ioId` and all before it are durable: returns what they held back. Ids already seen are ignored. */
-  complete(ioId: number): readonly Message[] {
+  /** Write `ioId` and all before it are durable. Ids already seen are ignored. */
+  complete(ioId: number): Completed {
     invariant(ioId <= this.#lastIoId, 'A write was acknowledged that was never issued', { ioId })
-    const released: Message[] = []
+    const [first] = this.#writes
+    if (first === undefined || first.ioId > ioId) return nothing
+    const released: HeldMessage[] = []
+    let snapshot: SnapshotMeta | undefined
     while (this.#writes.length > 0 && this.#writes[0]!.ioId <= ioId) {
       const write = this.#writes.shift()!
       this.#durableIndex = Math.max(this.#durableIndex, write.lastIndex)
-      released.push(...write.held)
+      snapshot = write.snapshot ?? snapshot
+      for (const message of write.held) released.push(message)
     }
-    return released
+    return { released, snapshot }
   }
 
   /** When the oldest write under way was issued. */
   get oldestTick(): number | undefined {
     return this.#writes[0]?.tick
+  }
+
+  /** A snapshot is not installed yet: the log on disk is still the one before. */
+  get installing(): boolean {
+    return this.#writes.some(({ snapshot }) => snapshot !== undefined)
+  }
+
+  dump(): WritesDump {
+    const writes = this.#writes.map(({ snapshot, held, ...write }) => ({
+      ...write,
+      snapshot: dumpSnapshot(snapshot),
+      held: [...held],
+    }))
+    return { writes, lastIoId: this.#lastIoId, durableIndex: this.#durableIndex }
+  }
+
+  static fromDump({ writes, lastIoId, durableIndex }: WritesDump): PendingWrites {
+    const twin = new PendingWrites(durableIndex)
+    twin.#lastIoId = lastIoId
+    for (const { snapshot, held, ...write } of writes) {
+      twin.#writes.push({ ...write, snapshot: loadSnapshot(snapshot), held: [...held] })
+    }
+    return twin
   }
 }

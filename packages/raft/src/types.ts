@@ -81,6 +81,8 @@ export interface RaftConfig {
   readonly priority?: number
   /** A follower sends proposals on to its leader instead of dropping them. false. */
   readonly forwardProposals?: boolean
+  /** A follower or learner asks its leader for the index of a read instead of failing it. false (etcd: always). */
+  readonly forwardReads?: boolean
   /**
    * How long a heartbeat answered by a quorum lets the leader answer reads alone, in ms of the monotonic clock; less
    * than `electionTicks` by more than clocks can drift apart in that time. Needs `checkQuorum`. 0: no lease reads.
@@ -166,7 +168,7 @@ export type Input =
   /** Only with `confChangeOnApply`, in log order, before `applied`; undefined: the host does not want this change. */
   | { readonly type: 'applyConfChange'; readonly change: ConfChange | undefined }
   /**
-   * `context` comes back in `readReady` or `readFailed`; a follower asks its leader, and repeats nothing: the shell
+   * `context` comes back in `readReady` or `readFailed`; with `forwardReads` a follower asks its leader once: the shell
    * asks again, with the same or another context, and only the newest ask is answered. The shell bounds how many it
    * has outstanding. `lease` with the `monotonicMs` of now: the leader may answer at once while it has a lease.
    */
