@@ -6,6 +6,7 @@ import {
   connectAs,
   createCluster,
   listNodes,
+  readProfile,
   registerOwnClient,
   startNodeProcess,
   startNodes,
@@ -28,6 +29,12 @@ export interface ProcessCluster {
   /** Ends a node at once. */
   kill(node: number): Promise<void>
   start(node: number): Promise<void>
+  /** Stops a node as its operator would. */
+  stop(node: number): Promise<void>
+  /** `SIGSTOP` and `SIGCONT`. */
+  signal(node: number, signal: NodeJS.Signals): void
+  /** How a running node ends by itself. */
+  exited(node: number): Promise<number | NodeJS.Signals>
   stopNodes(): Promise<void>
   close(): Promise<void>
 }
@@ -37,13 +44,27 @@ export interface ProcessOptions {
   readonly nodes?: number
   /** Where each node writes down which modules it loads and what its connections carry. */
   readonly spyFolder?: string
+  /** Called before the first start; may change files of nodes, and `cipherlog.toml`. */
+  readonly prepare?: (nodes: readonly NodeFiles[]) => Promise<void>
+  /** A program that becomes a node, with its arguments. */
+  readonly startWith?: (node: NodeFiles) => readonly string[]
 }
 
 export async function startProcesses(options: ProcessOptions = {}): Promise<ProcessCluster> {
   const parent = await mkdtemp(join(tmpdir(), 'cipherlog-processes-'))
   const directory = join(parent, 'cluster')
-  const profile = await createCluster(directory, { name: 'test.example', nodes: options.nodes ?? 3, passphrase })
+  await createCluster(directory, { name: 'test.example', nodes: options.nodes ?? 3, passphrase })
   const nodes = await listNodes(directory)
+  const { prepare, startWith } = options
+  const how = startWith === undefined ? {} : { startWith }
+  let profile: Profile
+  try {
+    await prepare?.(nodes)
+    profile = await readProfile(directory)
+  } catch (error) {
+    await rm(parent, { recursive: true, force: true })
+    throw error
+  }
   const running = new Map<number, NodeProcess>()
   // Only for the moment in which nodes start: this process and its workers are not to be watched.
   const watched = async <T>(start: () => Promise<T>): Promise<T> => {
@@ -57,7 +78,7 @@ export async function startProcesses(options: ProcessOptions = {}): Promise<Proc
       delete process.env['NODE_OPTIONS']
     }
   }
-  for (const node of await watched(() => startNodes(nodes))) running.set(node.number, node)
+  for (const node of await watched(() => startNodes(nodes, how))) running.set(node.number, node)
   const stopNodes = async (): Promise<void> => {
     await Promise.all([...running.values()].map((node) => node.stop()))
     running.clear()
@@ -82,7 +103,19 @@ export async function startProcesses(options: ProcessOptions = {}): Promise<Proc
       running.delete(number)
     },
     async start(number) {
-      running.set(number, await watched(() => startNodeProcess(nodes[number - 1]!)))
+      running.set(number, await watched(() => startNodeProcess(nodes[number - 1]!, how)))
+    },
+    async stop(number) {
+      await running.get(number)!.stop()
+      running.delete(number)
+    },
+    signal(number, signal) {
+      process.kill(running.get(number)!.pid, signal)
+    },
+    async exited(number) {
+      const how = await running.get(number)!.exited
+      running.delete(number)
+      return how
     },
     stopNodes,
     async close() {

@@ -33,6 +33,8 @@ export interface NodeProcess {
 export interface NodeProcessOptions {
   /** Goes on when this process ends, and does not hear the terminal's Ctrl-C. */
   readonly detached?: boolean
+  /** A program that becomes the node, with its arguments: for a namespace, a limit or another user. */
+  readonly startWith?: (node: NodeFiles) => readonly string[]
 }
 
 /**
@@ -41,16 +43,14 @@ export interface NodeProcessOptions {
  */
 export async function startNodeProcess(
   node: NodeFiles,
-  { detached = false }: NodeProcessOptions = {},
+  { detached = false, startWith = () => [] }: NodeProcessOptions = {},
 ): Promise<NodeProcess> {
   const log = await open(node.logFile, 'a+')
   try {
     const from = (await log.stat()).size
-    const child = spawn(
-      process.execPath,
-      [fileURLToPath(import.meta.resolve('@cipherlog/server/bin')), 'run', '--config', node.configFile],
-      { stdio: ['ignore', log.fd, log.fd], detached, env: nodeEnvironment() },
-    )
+    const program = fileURLToPath(import.meta.resolve('@cipherlog/server/bin'))
+    const [command, ...words] = [...startWith(node), process.execPath, program, 'run', '--config', node.configFile]
+    const child = spawn(command!, words, { stdio: ['ignore', log.fd, log.fd], detached, env: nodeEnvironment() })
     const exited = exitOf(child)
     const apiUrl = await waitUntilUp(node, child, exited, log, from)
     if (detached) child.unref()

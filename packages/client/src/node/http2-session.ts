@@ -98,19 +98,26 @@ export class Http2Session {
     const session = connectHttp2(this.#url, { createConnection: () => socket })
     // Streams report it; without a listener it would end the process.
     session.on('error', () => undefined)
-    let answered = true
-    const timer = setInterval(() => {
-      if (!answered) return session.destroy()
-      answered = false
-      session.ping(() => (answered = true))
-    }, pingIntervalMs)
-    timer.unref()
     const current = this.#session
-    session.on('goaway', () => current !== undefined && this.#forget(current))
-    session.on('close', () => {
+    const over = (): void => {
       clearInterval(timer)
       if (current !== undefined) this.#forget(current)
-    })
+    }
+    let answered = true
+    const timer = setInterval(() => {
+      if (session.destroyed) return
+      if (answered) {
+        answered = false
+        session.ping(() => (answered = true))
+        return
+      }
+      // It may take a while to close; nothing can be asked of it meanwhile.
+      over()
+      session.destroy()
+    }, pingIntervalMs)
+    timer.unref()
+    session.on('goaway', () => current !== undefined && this.#forget(current))
+    session.on('close', over)
     await new Promise<void>((resolve, reject) => {
       session.once('connect', () => {
         session.setLocalWindowSize(windowBytes)

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { createServer, type Server } from 'node:net'
 import { fromHex, systemClock, systemRandom } from '@cipherlog/core'
 import { startTestCluster, type TestCluster } from '@cipherlog/testkit/cluster'
@@ -36,6 +36,20 @@ describe('a replica over HTTP/2', () => {
       replicas.connection().propose({ kind: 1, signed: new Uint8Array(1), body: new Uint8Array(0), receipt: false }),
     ).rejects.toMatchObject({ code: 'ERR_POLICY_ENDPOINT' })
     replicas.close()
+  })
+
+  test('that answers no ping is connected to anew', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+    const replicas = dialled()
+    try {
+      await replicas.connection().status()
+      // A ping, no answer, and then some, before the connection had time to close.
+      vi.advanceTimersByTime(60_000)
+      expect(await replicas.connection().status()).toMatchObject({ role: 'leader' })
+    } finally {
+      replicas.close()
+      vi.useRealTimers()
+    }
   })
 
   test('without a certificate of a CA is refused where one is asked for', async () => {

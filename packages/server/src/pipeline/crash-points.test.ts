@@ -114,8 +114,6 @@ async function loseThePower(operation: number, unsynced: Unsynced, again?: numbe
   for (let done = false; !done;) {
     try {
       await replica.start()
-      // What was published before is whole again, not only once more is.
-      if (machine.cuts > 0 && !replica.dark) await comparison.expectWholeTrail(machine)
       for (; next < proposals.length; next++) {
         replica.look()
         const wait = waitsFor(proposals, next)
@@ -130,7 +128,8 @@ async function loseThePower(operation: number, unsynced: Unsynced, again?: numbe
     done = !replica.dark
     if (done) continue
     await replica.restore()
-    if (again !== undefined && machine.cuts === 1) machine.cutAt(machine.operations.length + again)
+    if (again === undefined) await comparison.expectWholeTrail(machine)
+    else if (machine.cuts === 1) machine.cutAt(machine.operations.length + again)
   }
   machine.cutAt(Infinity)
   replica.look()
@@ -193,6 +192,7 @@ async function loseOneOfThree(role: 'leader' | 'follower', operation: number, un
     await bench?.replica.stop()
     await node?.wal.close()
     machine.restore()
+    await trioComparison.expectWholeTrail(machine)
     if (leader() === undefined) await raft.elect(['r2', 'r3'])
   }
   const whileDark = async (work: () => Promise<void>): Promise<void> => {

@@ -8,14 +8,20 @@ import { auditTrail, trailFiles } from '@cipherlog/audit'
 import { decode, equalBytes, errorCode, invariant, toHex, utf8 } from '@cipherlog/core'
 import { sha256 } from '@cipherlog/crypto/hash'
 import { group0, leafKinds, leafRecord } from '@cipherlog/format'
-import { type Proposal } from '@cipherlog/machine'
+import { Ledger, type Proposal } from '@cipherlog/machine'
 import { rootFromTiles } from '@cipherlog/merkle/tree'
 import { parseCheckpoint, parseNote } from '@cipherlog/merkle/verify'
-import { createMemoryDisk, openMemoryTrail, type MemoryDisk, type TrailStore } from '@cipherlog/storage'
+import {
+  createMemoryDisk,
+  createMemoryStateStore,
+  openMemoryTrail,
+  type MemoryDisk,
+  type TrailStore,
+} from '@cipherlog/storage'
 import { type Prng } from '@cipherlog/testkit'
 import { expect } from 'vitest'
 import { type CommittedEntry, type Replicator } from '../replicator.ts'
-import { appliedOf, createdAt, type TestCluster } from './cluster.fixture.ts'
+import { appliedOf, createdAt, ledgerOptions, type TestCluster } from './cluster.fixture.ts'
 import { MemoryReplicator } from './memory-replicator.fixture.ts'
 import { RaftCluster, type RaftNode } from './raft-cluster.fixture.ts'
 import { type RaftReplicator } from './raft-replicator.ts'
@@ -308,8 +314,13 @@ export class Comparison {
     expect(await this.#auditedSize(bytes, known === undefined)).toBe(twin.size)
   }
 
-  /** Whoever copies the trail at this moment must be able to audit it, if anything is published. */
+  /**
+   * What a restart makes of the trail, before any of the log is replayed: whoever copies it then must be able to audit
+   * what was published. Does a part of what the next start does.
+   */
   async expectWholeTrail({ disk }: Machine): Promise<void> {
+    const ledger = await Ledger.open(createMemoryStateStore(disk.state), ledgerOptions)
+    await openMemoryTrail(ledger?.treeSize ?? 0, disk.trail)
     const bytes = await filesOf(disk.trail)
     if (bytes.has('checkpoint')) await this.#auditedSize(bytes, false)
   }
