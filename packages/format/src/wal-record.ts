@@ -14,12 +14,28 @@ import { DecodeError, emptyBytes, readU32, readU64, writeU32, writeU64 } from '@
 export const walMagic = 0x57414c32
 /** "WRF2": the second copy of the record headers of one segment. */
 export const walRefsMagic = 0x57524632
-export const walVersion = 2
 
 /** Header of a segment and of its refs file. */
 export const walSegmentHeaderBytes = 512
 /** Header of a record, its own CRC-32 included. */
 export const walRecordHeaderBytes = 100
+
+/** What differs between versions of the log. */
+export interface WalLayout {
+  readonly version: number
+  /** Opens a segment. */
+  readonly magic: number
+  /** Opens its refs file. */
+  readonly refsMagic: number
+  /** Header of a record. */
+  readonly headerBytes: number
+}
+
+/** Version 1, without fencing tokens, is only read; version 2 is written. */
+export const walLayouts = {
+  v1: { version: 1, magic: 0x57414c31, refsMagic: 0x57524631, headerBytes: 92 },
+  v2: { version: 2, magic: walMagic, refsMagic: walRefsMagic, headerBytes: walRecordHeaderBytes },
+} as const satisfies Record<string, WalLayout>
 /** CRC-32 after the payload. */
 export const walPayloadCrcBytes = 4
 /** Largest payload: an entry with a full bundle and all its bodies is below 9.1 MiB. */
@@ -46,7 +62,7 @@ export type WalRecordKind = (typeof walRecordKinds)[keyof typeof walRecordKinds]
 
 /** What opens every file of the WAL. */
 export interface WalSegmentHeader {
-  /** {@link walMagic} or {@link walRefsMagic}. */
+  /** {@link walMagic} or {@link walRefsMagic}, or those of version 1. */
   readonly magic: number
   /** SHA-256 of the genesis, 32 bytes. */
   readonly cluster: Uint8Array
@@ -56,7 +72,7 @@ export interface WalSegmentHeader {
   readonly firstSequence: number
 }
 
-/** The fixed part of a record; the same 100 bytes stand in the refs file. */
+/** The fixed part of a record; the same bytes stand in the refs file. */
 export interface WalRecordHeader {
   /** Bytes of the payload. */
   readonly bytes: number
@@ -74,9 +90,9 @@ export interface WalRecordHeader {
   readonly index: number
   /** Log time in milliseconds: of the entry, or of the entry that `term` is of; 0 in HardState records. */
   readonly time: number
-  /** Fencing token, first half: the term of the leadership that writes. Never decreases within a group. */
+  /** Fencing token, first half: the writer's term. Never decreases within a group; 0 in version 1. */
   readonly fencingTerm: number
-  /** Fencing token, second half: which flush of that leadership. Never decreases within a term. */
+  /** Fencing token, second half: which flush of that term. Never decreases within a term; stays at 2^32 − 1. */
   readonly fencingFlush: number
   /** SHA-256 of the payload, 32 bytes. */
   readonly digest: Uint8Array
@@ -86,8 +102,8 @@ const u32Max = 0xffff_ffff
 const kindsKnown = new Set<number>(Object.values(walRecordKinds))
 
 /** Bytes that a record with a payload of `payloadBytes` takes in a segment. */
-export function walRecordBytes(payloadBytes: number): number {
-  return walRecordHeaderBytes + payloadBytes + walPayloadCrcBytes
+export function walRecordBytes(payloadBytes: number, { headerBytes }: WalLayout = walLayouts.v2): number {
+  return headerBytes + payloadBytes + walPayloadCrcBytes
 }
 
 /** The 512 bytes of a segment header. @throws RangeError on a field of the wrong size. */
@@ -97,7 +113,7 @@ export function encodeWalSegmentHeader(header: WalSegmentHeader): Uint8Array {
   checkCounter('firstSequence', header.firstSequence)
   const out = new Uint8Array(walSegmentHeaderBytes)
   writeU32(out, 0, header.magic)
-  writeU32(out, 4, walVersion)
+  writeU32(out, 4, versionOf(header.magic))
   out.set(header.cluster, 8)
   out.set(header.peerId, 40)
   writeU64(out, 56, header.firstSequence)
@@ -115,14 +131,19 @@ export function decodeWalSegmentHeader(bytes: Uint8Array, magic: number): WalSeg
   if (readU32(bytes, crcAt) !== crc32(bytes.subarray(0, crcAt))) throw damaged('segment header')
   const found = readU32(bytes, 0)
   const version = readU32(bytes, 4)
-  if (found !== magic || version !== walVersion) {
+  if (found !== magic || version !== versionOf(magic)) {
     throw new DecodeError(
       'ERR_DECODE_VERSION',
-      `The file starts with 0x${found.toString(16)} version ${version}, expected 0x${magic.toString(16)} version ${walVersion}; open it with software that knows it.`,
+      `The file starts with 0x${found.toString(16)} version ${version}, expected 0x${magic.toString(16)} version ${versionOf(magic)}; open it with software that knows it.`,
     )
   }
   if (bytes.subarray(64, crcAt).some((byte) => byte !== 0)) throw reserved('segment header')
   return { magic, cluster: bytes.slice(8, 40), peerId: bytes.slice(40, 56), firstSequence: readU64(bytes, 56) }
+}
+
+function versionOf(magic: number): number {
+  const { v1, v2 } = walLayouts
+  return magic === v1.magic || magic === v1.refsMagic ? v1.version : v2.version
 }
 
 /** Writes the 100 bytes of a record header at `at`. @throws RangeError on a field that does not fit. */
@@ -158,9 +179,10 @@ export function writeWalRecordHeader(out: Uint8Array, at: number, header: WalRec
  * Reads the record header at `at`. The result holds copies.
  * @throws {@link DecodeError} `ERR_DECODE_TRUNCATED`, `ERR_DECODE_CHECKSUM`, `ERR_DECODE_LIMIT`, `ERR_DECODE_VALUE`.
  */
-export function readWalRecordHeader(input: Uint8Array, at: number): WalRecordHeader {
-  if (at + walRecordHeaderBytes > input.length) throw truncated('record header')
-  if (readU32(input, at + 96) !== crc32(input.subarray(at, at + 96))) throw damaged('record header')
+export function readWalRecordHeader(input: Uint8Array, at: number, layout: WalLayout = walLayouts.v2): WalRecordHeader {
+  if (at + layout.headerBytes > input.length) throw truncated('record header')
+  const crcAt = at + layout.headerBytes - 4
+  if (readU32(input, crcAt) !== crc32(input.subarray(at, crcAt))) throw damaged('record header')
   const bytes = readU32(input, at)
   if (bytes > walPayloadBytesMax) {
     throw new DecodeError(
@@ -184,9 +206,9 @@ export function readWalRecordHeader(input: Uint8Array, at: number): WalRecordHea
     term: readU64(input, at + 32),
     index: readU64(input, at + 40),
     time: readU64(input, at + 48),
-    fencingTerm: readU32(input, at + 56),
-    fencingFlush: readU32(input, at + 60),
-    digest: input.slice(at + 64, at + 96),
+    fencingTerm: layout.version === 1 ? 0 : readU32(input, at + 56),
+    fencingFlush: layout.version === 1 ? 0 : readU32(input, at + 60),
+    digest: input.slice(crcAt - 32, crcAt),
   }
 }
 

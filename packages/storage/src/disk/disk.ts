@@ -30,8 +30,9 @@ export interface Disk {
   /**
    * Opens a file for reading and writing; creates it if it is missing.
    * @param durable - every write returns only once it is durable (O_DSYNC): one system call instead of two.
+   * @param readOnly - the file must be there, and nothing is ever written to it.
    */
-  open(path: string, options?: { readonly durable?: boolean }): Promise<DiskFile>
+  open(path: string, options?: { readonly durable?: boolean; readonly readOnly?: boolean }): Promise<DiskFile>
   /** The whole file, or undefined if there is none. */
   readFile(path: string): Promise<Uint8Array | undefined>
   /** Names in a directory, in no order; none if it does not exist. */

@@ -88,8 +88,9 @@ export async function createDirectory(directory: string): Promise<void> {
 export function createFileDisk(root: string): Disk {
   const at = (relative: string) => path.join(root, relative)
   return {
-    async open(file, { durable = false } = {}) {
-      const flags = fs.constants.O_RDWR | fs.constants.O_CREAT | (durable ? (dsyncFlag ?? 0) : 0)
+    async open(file, { durable = false, readOnly = false } = {}) {
+      const { O_RDONLY, O_RDWR, O_CREAT } = fs.constants
+      const flags = readOnly ? O_RDONLY : O_RDWR | O_CREAT | (durable ? (dsyncFlag ?? 0) : 0)
       const fd = await call<number>((done) => fs.open(at(file), flags, 0o600, done))
       return new FileOnDisk(fd, durable && dsyncFlag === undefined)
     },

@@ -78,8 +78,11 @@ export interface DiskOperation {
   readonly path: string
 }
 
-/** `fail`: throws EIO. `crash`: throws, and nothing works until `restart`, which shows how far the operation came. */
-export type DiskFault = 'fail' | 'crash' | undefined
+/**
+ * `fail`: throws EIO. `full`: throws ENOSPC; a write leaves half of its bytes, as a real one does. `crash`: throws, and
+ * nothing works until `restart`, which shows how far the operation came.
+ */
+export type DiskFault = 'fail' | 'full' | 'crash' | undefined
 
 /** A disk in memory with faults on demand. */
 export interface MemoryDisk extends Disk {
@@ -129,7 +132,7 @@ export function createMemoryDisk(): MemoryDisk {
     kind: DiskOperation['kind'],
     path: string,
     effect: () => void,
-    faulty: (fault: 'fail' | 'crash') => void = (fault) => {
+    faulty: (fault: 'fail' | 'full' | 'crash') => void = (fault) => {
       if (fault === 'crash') effect()
     },
   ): void {
@@ -141,7 +144,7 @@ export function createMemoryDisk(): MemoryDisk {
     }
     faulty(fault)
     crashed = fault === 'crash'
-    throw new DiskError(crashed ? 'ECRASH' : 'EIO', path)
+    throw new DiskError(crashed ? 'ECRASH' : fault === 'full' ? 'ENOSPC' : 'EIO', path)
   }
   function alive(path: string): void {
     if (crashed) throw new DiskError('ECRASH', path)
@@ -154,10 +157,11 @@ export function createMemoryDisk(): MemoryDisk {
 
   const disk: MemoryDisk = {
     fault: () => undefined,
-    async open(path, { durable = false } = {}) {
+    async open(path, { durable = false, readOnly = false } = {}) {
       alive(path)
       let node = lookup(path)
       if (node === undefined) {
+        if (readOnly) throw new DiskError('ENOENT', path)
         node = new FileNode()
         const created = node
         change('create', path, () => setNames(path, { type: 'link', name: baseName(path), node: created }))
@@ -246,7 +250,7 @@ function openFile(
     kind: DiskOperation['kind'],
     path: string,
     effect: () => void,
-    faulty?: (fault: 'fail' | 'crash') => void,
+    faulty?: (fault: 'fail' | 'full' | 'crash') => void,
   ) => void,
   alive: (path: string) => void,
 ): DiskFile {
@@ -289,7 +293,7 @@ function openFile(
         path,
         () => node.sync(),
         (fault) => {
-          if (fault === 'fail') node.changes = []
+          if (fault !== 'crash') node.changes = []
         },
       )
     },

@@ -8,10 +8,10 @@ import {
   type WalRecordKind,
   walRecordKinds,
 } from '@cipherlog/format/wal-record'
-import type { HardState } from '@cipherlog/raft'
+import type { HardState, PeerId } from '@cipherlog/raft'
 import { type GroupLog, type Slot } from './group-log.ts'
 import { WalFencedError } from '../errors.ts'
-import { type WalAppend, type WalBase } from './wal.ts'
+import { type WalAppend, type WalBase, type WalSettlement } from './wal.ts'
 
 const u32Max = 0xffff_ffff
 
@@ -61,6 +61,7 @@ export function checkAppend(
   if (fencingTerm < log.fencingTerm) throw new WalFencedError(fencingTerm, log.fencingTerm)
   // What a reader concludes from a token after a lost record: no promise before it was of a later term.
   invariant((hardState?.term ?? 0) <= fencingTerm, 'A HardState is written in its own term', { fencingTerm })
+  invariant(log.doubt === undefined || hardState === undefined, 'In doubt only a settlement writes a HardState')
   invariant(snapshot === undefined || truncateFrom === undefined, 'A snapshot already drops the whole log')
   invariant(
     truncateFrom === undefined || (truncateFrom > baseIndex && truncateFrom <= lastIndex + 1),
@@ -68,7 +69,9 @@ export function checkAppend(
     { truncateFrom, baseIndex, lastIndex },
   )
   let index = snapshot?.index ?? (truncateFrom ?? lastIndex + 1) - 1
-  invariant(index >= (log.hardState?.commit ?? 0), 'Committed entries must not be dropped', { index })
+  // In doubt committed entries may be missing, or stand under others that were truncated.
+  const kept = Math.min(log.hardState?.commit ?? 0, (log.doubt?.fromIndex ?? Infinity) - 1)
+  invariant(index >= kept, 'Committed entries must not be dropped', { index })
   let term = snapshot?.term ?? log.termOf(index)
   for (const { ref, payload } of entries) {
     invariant(ref.index === index + 1, 'Entries must follow the log without a gap', { index: ref.index, after: index })
@@ -86,6 +89,28 @@ export function checkAppend(
   }
   invariant(term <= fencingTerm, 'Entries are written in their term or a later one', { term, fencingTerm })
   invariant((hardState?.commit ?? 0) <= index, 'Committed entries must be in the log', { lastIndex: index })
+}
+
+/** Refuses a settlement that contradicts what this disk knows. */
+export function checkSettlement(log: GroupLog, { hardState, through }: WalSettlement, self: PeerId): void {
+  const { doubt, lastIndex, hardState: known } = log
+  invariant(doubt !== undefined, 'Only a doubt can be settled')
+  const least = termAtLeast(log)
+  invariant(hardState.term >= least && hardState.term <= u32Max, 'A settled term is not below a promised one', {
+    term: hardState.term,
+    termAtLeast: least,
+  })
+  const vote = known?.term === least ? (known.votedFor ?? self) : self
+  invariant(hardState.term > least || hardState.votedFor === vote, 'In the last known term no other vote is possible', {
+    votedFor: hardState.votedFor,
+  })
+  invariant(hardState.commit <= lastIndex && hardState.commit >= (known?.commit ?? 0), 'The commit index is in the log')
+  invariant(log.matches(through.index, through.term), 'The log holds what the leader held', { ...through, lastIndex })
+}
+
+/** The highest term that is known to have been promised. */
+export function termAtLeast({ hardState, fencingTerm }: GroupLog): number {
+  return Math.max(hardState?.term ?? 0, fencingTerm)
 }
 
 function sha256(bytes: Uint8Array): Uint8Array {

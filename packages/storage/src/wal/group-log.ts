@@ -1,13 +1,12 @@
 /**
  * What one group has in the log, in memory: its HardState, its entries without payloads, and where each payload is.
  *
- * Invariant: entries are `baseIndex + 1 … lastIndex` without gaps, their terms never decrease, and their places in
- * the log ascend with their index.
+ * Invariant: entries are `baseIndex + 1 … lastIndex` without gaps, and their terms never decrease.
  */
 import { InvariantViolation, invariant } from '@cipherlog/core'
 import type { EntryRef, HardState } from '@cipherlog/raft'
 import { type Segment } from './segment.ts'
-import { type WalBase } from './wal.ts'
+import { type WalBase, type WalDoubt } from './wal.ts'
 
 /** An entry and where its payload is: in memory, on disk, or both. */
 export interface Slot {
@@ -23,6 +22,14 @@ export interface Slot {
   damaged: boolean
 }
 
+/** What this disk cannot say of a group (wal.ts, {@link WalDoubt}). */
+export interface Doubt extends Pick<WalDoubt, 'reason' | 'fromIndex' | 'termUnknown'> {
+  /** Entries after the gap, a run without gaps. */
+  known: Slot[]
+  /** A `resume` record says after which entry the log goes on. */
+  resumed: boolean
+}
+
 export class GroupLog {
   /** 16 bytes. */
   readonly id: Uint8Array
@@ -32,8 +39,9 @@ export class GroupLog {
   /** Log time of entry `baseIndex`. */
   baseTime = 0
   #slots: Slot[] = []
-  /** Term of the leadership that last appended. */
+  /** Newest term that a batch was written in. */
   fencingTerm = 0
+  doubt: Doubt | undefined
 
   constructor(id: Uint8Array) {
     this.id = id.slice()
@@ -47,13 +55,23 @@ export class GroupLog {
     return this.#slots.map((slot) => slot.ref)
   }
 
-  /** The entry `index`. @throws RangeError if it is not here. */
+  /** Entries whose payload is not here. */
+  get damaged(): Slot[] {
+    return this.#slots.filter((slot) => slot.damaged)
+  }
+
+  /** The entry `index`, or of those known after the gap of a doubt. @throws RangeError if it is not here. */
   slot(index: number): Slot {
-    const slot = this.#slots[index - this.baseIndex - 1]
+    const slot = this.#slots[index - this.baseIndex - 1] ?? this.#knownSlot(index)
     if (slot === undefined) {
       throw new RangeError(`entry ${index} is not in the log, which holds ${this.baseIndex + 1} to ${this.lastIndex}`)
     }
     return slot
+  }
+
+  #knownSlot(index: number): Slot | undefined {
+    const known = this.doubt?.known ?? []
+    return known[index - (known[0]?.ref.index ?? 0)]
   }
 
   /** Term of entry `index`, which is the base or later. */
@@ -61,16 +79,16 @@ export class GroupLog {
     return index === this.baseIndex ? this.baseTerm : this.slot(index).ref.term
   }
 
+  /** The log holds, or begins after, an entry of this index and term: then all before it is the same too (Raft §3.5). */
+  matches(index: number, term: number): boolean {
+    return index >= this.baseIndex && index <= this.lastIndex && this.termOf(index) === term
+  }
+
   /** Where a log that went on after entry `index`, which is the base or later, would begin. */
   baseAt(index: number): WalBase {
     if (index === this.baseIndex) return { index, term: this.baseTerm, time: this.baseTime }
     const { term, time } = this.slot(index).ref
     return { index, term, time }
-  }
-
-  /** Entries whose payload is not here. */
-  get holes(): EntryRef[] {
-    return this.#slots.filter((slot) => slot.damaged).map((slot) => slot.ref)
   }
 
   push(slot: Slot): void {

@@ -7,7 +7,7 @@ import { type Wal, type WalOptions } from './wal.ts'
 /** The log in `directory`, created if it is missing. */
 export async function createFileWal(directory: string, options: WalOptions): Promise<Wal> {
   await createDirectory(directory)
-  return createWal(createFileDisk(directory), options)
+  return createWal(createFileDisk(directory), { preallocate: true, ...options })
 }
 
 /** The log on a disk in memory; hand the same disk to a second log to restart it. */

@@ -1,7 +1,8 @@
 /** Payloads of entries, from memory where they are cached, else from their segments, each checked against its digest. */
 import { hash } from 'node:crypto'
-import { equalBytes } from '@cipherlog/core'
-import { walRecordBytes, walRecordHeaderBytes } from '@cipherlog/format/wal-record'
+import { crc32 } from 'node:zlib'
+import { equalBytes, writeU32 } from '@cipherlog/core'
+import { walPayloadCrcBytes, walRecordBytes } from '@cipherlog/format/wal-record'
 import { WalPayloadDamagedError } from '../errors.ts'
 import { type Slot } from './group-log.ts'
 import { type WalEntry } from './wal.ts'
@@ -36,15 +37,28 @@ export async function readSlots(slots: readonly Slot[]): Promise<WalEntry[]> {
   return out
 }
 
+/** Writes an entry's payload over its damaged one. Until the write is whole, the header still says what belongs here. */
+export async function rewritePayload(slot: Slot, payload: Uint8Array): Promise<void> {
+  const bytes = new Uint8Array(payload.length + walPayloadCrcBytes)
+  bytes.set(payload)
+  writeU32(bytes, payload.length, crc32(payload))
+  const segment = slot.segment!
+  await segment.wal.write(bytes, segment.payloadPosition(slot.offset))
+  slot.damaged = false
+}
+
 function adjacent(before: Slot, slot: Slot): boolean {
-  return before.segment === slot.segment && before.offset + walRecordBytes(before.ref.bytes) === slot.offset
+  return (
+    before.segment === slot.segment &&
+    before.offset + walRecordBytes(before.ref.bytes, before.segment?.layout) === slot.offset
+  )
 }
 
 /** Payloads of adjacent records, read at once and checked. */
 async function readRun(slots: readonly Slot[]): Promise<Uint8Array[]> {
   const [first, last] = [slots[0]!, slots.at(-1)!]
   const segment = first.segment!
-  const length = last.offset + walRecordBytes(last.ref.bytes) - first.offset
+  const length = last.offset + walRecordBytes(last.ref.bytes, segment.layout) - first.offset
   let bytes: Uint8Array
   try {
     bytes = await segment.wal.read(first.offset, length)
@@ -53,7 +67,7 @@ async function readRun(slots: readonly Slot[]): Promise<Uint8Array[]> {
   }
   return slots.map((slot) => {
     const { ref, offset } = slot
-    const at = offset - first.offset + walRecordHeaderBytes
+    const at = segment.payloadPosition(offset) - first.offset
     const payload = bytes.subarray(at, at + ref.bytes)
     if (payload.length !== ref.bytes || !equalBytes(hash('sha256', payload, 'buffer'), ref.digest)) {
       slot.damaged = true

@@ -2,8 +2,9 @@
 import { invariant } from '@cipherlog/core'
 import {
   encodeWalSegmentHeader,
+  type WalLayout,
+  walLayouts,
   walMagic,
-  walRecordHeaderBytes,
   walRefsMagic,
   walSegmentHeaderBytes,
 } from '@cipherlog/format/wal-record'
@@ -27,8 +28,8 @@ export function parseSegmentName(name: string, kind: 'wal' | 'refs'): number | u
 export class Segment {
   readonly firstSequence: number
   readonly name: string
-  readonly wal: DiskFile
-  readonly refs: DiskFile
+  readonly layout: WalLayout
+  #files: readonly [wal: DiskFile, refs: DiskFile] | undefined
   /** Where the next record goes. */
   bytes: number
   /** Sequence number after the last record. */
@@ -36,19 +37,40 @@ export class Segment {
   /** Highest entry index per group (hex) among its records: what compaction asks. */
   readonly lastIndexes = new Map<string, number>()
 
-  constructor(firstSequence: number, wal: DiskFile, refs: DiskFile, bytes: number, nextSequence: number) {
+  constructor(firstSequence: number, layout: WalLayout, bytes: number, nextSequence: number) {
     this.firstSequence = firstSequence
     this.name = segmentNames(firstSequence).wal
-    this.wal = wal
-    this.refs = refs
+    this.layout = layout
     this.bytes = bytes
     this.nextSequence = nextSequence
+  }
+
+  get wal(): DiskFile {
+    return this.#open()[0]
+  }
+
+  get refs(): DiskFile {
+    return this.#open()[1]
+  }
+
+  #open(): readonly [wal: DiskFile, refs: DiskFile] {
+    invariant(this.#files !== undefined, 'The files of a segment are used while they are open', { name: this.name })
+    return this.#files
+  }
+
+  attach(wal: DiskFile, refs: DiskFile): void {
+    this.#files = [wal, refs]
   }
 
   /** Where the header of record `sequence` stands in the refs file. */
   refsPosition(sequence: number): number {
     invariant(sequence >= this.firstSequence, 'A record stands in an earlier segment', { sequence })
-    return walSegmentHeaderBytes + (sequence - this.firstSequence) * walRecordHeaderBytes
+    return walSegmentHeaderBytes + (sequence - this.firstSequence) * this.layout.headerBytes
+  }
+
+  /** Where the payload of a record that starts at `offset` is. */
+  payloadPosition(offset: number): number {
+    return offset + this.layout.headerBytes
   }
 
   /** Notes that the segment holds an entry. */
@@ -57,8 +79,8 @@ export class Segment {
   }
 
   async close(): Promise<void> {
-    await this.wal.close()
-    await this.refs.close()
+    for (const file of this.#files ?? []) await file.close()
+    this.#files = undefined
   }
 }
 
@@ -74,9 +96,37 @@ export async function openSegmentFiles(disk: Disk, firstSequence: number): Promi
   }
 }
 
-/** Creates an empty segment, durable with both names, over what a crash may have left of an earlier try. */
-export async function createSegment(disk: Disk, identity: WalIdentity, firstSequence: number): Promise<Segment> {
+/**
+ * Sets the lengths of a segment's files ahead of what will be written, as one change of metadata instead of one with
+ * every flush. Reads as zeros; takes no space.
+ */
+export async function preallocate({ wal, refs }: Segment, segmentBytes: number): Promise<void> {
+  for (const [file, bytes] of [
+    [wal, segmentBytes],
+    [refs, Math.ceil(segmentBytes / refsShare)],
+  ] as const) {
+    if ((await file.size()) >= bytes) continue
+    await file.truncate(bytes)
+    await file.datasync()
+  }
+}
+
+/** Bytes of segment to one byte of its refs file, with records of about 6 KiB. */
+const refsShare = 64
+
+/**
+ * Creates an empty segment, durable with both names, over what a crash may have left of an earlier try.
+ * @param preallocatedBytes - 0 for none.
+ */
+export async function createSegment(
+  disk: Disk,
+  identity: WalIdentity,
+  firstSequence: number,
+  preallocatedBytes: number,
+): Promise<Segment> {
   const [wal, refs] = await openSegmentFiles(disk, firstSequence)
+  const segment = new Segment(firstSequence, walLayouts.v2, walSegmentHeaderBytes, firstSequence)
+  segment.attach(wal, refs)
   for (const [file, magic] of [
     [refs, walRefsMagic],
     [wal, walMagic],
@@ -85,6 +135,7 @@ export async function createSegment(disk: Disk, identity: WalIdentity, firstSequ
     await file.write(encodeWalSegmentHeader({ magic, ...identity, firstSequence }), 0)
     await file.datasync()
   }
+  await preallocate(segment, preallocatedBytes)
   await disk.syncDirectory('')
-  return new Segment(firstSequence, wal, refs, walSegmentHeaderBytes, firstSequence)
+  return segment
 }

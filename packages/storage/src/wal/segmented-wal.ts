@@ -11,20 +11,9 @@
  * After a failed write or sync nothing is ever retried: every append, pending or later, rejects.
  */
 import { hash } from 'node:crypto'
-import { crc32 } from 'node:zlib'
+import { CipherlogError, concatBytes, equalBytes, invariant, toHex } from '@cipherlog/core'
 import {
-  CipherlogError,
-  concatBytes,
-  emptyBytes,
-  equalBytes,
-  invariant,
-  InvariantViolation,
-  toHex,
-  writeU32,
-} from '@cipherlog/core'
-import { decodeHardState } from '@cipherlog/format/hard-state'
-import {
-  walPayloadCrcBytes,
+  walLayouts,
   walRecordBytes,
   type WalRecordHeader,
   walRecordHeaderBytes,
@@ -33,18 +22,25 @@ import {
 } from '@cipherlog/format/wal-record'
 import type { EntryRef, HardState } from '@cipherlog/raft'
 import { type Disk } from '../disk/disk.ts'
-import { StorageClosedError, StorageFailedError, WalCorruptError, WalRepairMismatchError } from '../errors.ts'
-import { checkAppend, type Draft, hardStateDraft, plainDraft } from './drafts.ts'
-import { GroupLog, type Slot } from './group-log.ts'
-import { readSlots } from './read-slots.ts'
-import { scanSegment, type ScannedRecord, type ScannedSegment } from './scan.ts'
-import { createSegment, openSegmentFiles, parseSegmentName, Segment, segmentNames } from './segment.ts'
+import {
+  StorageClosedError,
+  StorageFailedError,
+  WalCorruptError,
+  WalReadOnlyError,
+  WalRepairMismatchError,
+} from '../errors.ts'
+import { checkAppend, checkSettlement, type Draft, hardStateDraft, plainDraft, termAtLeast } from './drafts.ts'
+import { type Doubt, GroupLog, type Slot } from './group-log.ts'
+import { readSlots, rewritePayload } from './read-slots.ts'
+import { mendSegment, readLog, type SegmentPlan } from './recover.ts'
+import { createSegment, openSegmentFiles, preallocate, type Segment, segmentNames } from './segment.ts'
 import {
   type Wal,
   type WalAppend,
   type WalBase,
   type WalContents,
   type WalEntry,
+  type WalGroupContents,
   type WalOptions,
   type WalRetention,
   type WalSettlement,
@@ -74,11 +70,14 @@ interface Flush {
   readonly batches: readonly Batch[]
 }
 
+/** Where the log stands as of the last record handed to the disk. */
+type Written = WalBase & { hardState: HardState | undefined; doubt: 'open' | 'resumed' | undefined }
+
 /** A group's log, and how far of it has been put into records: what a new segment must repeat. */
 interface Group {
   readonly hex: string
   readonly log: GroupLog
-  written: WalBase & { hardState: HardState | undefined }
+  written: Written
   /** Fencing token of its last record, and the flush that record went out with. */
   token: { term: number; flush: number; flushNumber: number }
   /** The caller needs nothing up to here. */
@@ -98,6 +97,11 @@ class SegmentedWal implements Wal {
   readonly #flushBytesMax: number
   readonly #groups = new Map<string, Group>()
   readonly #segments: Segment[] = []
+  readonly #preallocatedBytes: number
+  #readOnly = false
+  /** The last segment takes no more records. */
+  #mustRoll = false
+  #doubtOfUnknown: Doubt | undefined
   #state: 'new' | 'opening' | 'open' | 'closed' = 'new'
   #failure: StorageFailedError | undefined
   #nextSequence = 0
@@ -114,7 +118,7 @@ class SegmentedWal implements Wal {
   #confirmer: Promise<void> | undefined
   readonly #reads = new Set<Promise<unknown>>()
   /** Writes into records that are there already. */
-  readonly #inPlace = new Set<Promise<void>>()
+  readonly #writesInPlace = new Set<Promise<void>>()
   /** Slots with a payload in memory, oldest first. */
   readonly #cache = new Set<Slot>()
   #cacheBytes = 0
@@ -123,6 +127,7 @@ class SegmentedWal implements Wal {
     this.#disk = disk
     this.#options = options
     this.#segmentBytes = options.segmentBytes ?? segmentBytesDefault
+    this.#preallocatedBytes = options.preallocate === true ? this.#segmentBytes : 0
     this.#cacheBytesMax = options.cacheBytesMax ?? cacheBytesMaxDefault
     this.#flushBytesMax = options.flushBytesMax ?? flushBytesMaxDefault
   }
@@ -143,49 +148,54 @@ class SegmentedWal implements Wal {
   }
 
   async #recover(): Promise<WalContents> {
-    const repairs = { bytesCut: 0, recordsMended: 0, refsMended: 0 }
-    const firsts = await this.#listSegments()
-    for (const [number, firstSequence] of firsts.entries()) {
-      const names = segmentNames(firstSequence)
-      const wal = (await this.#disk.readFile(names.wal)) ?? emptyBytes
-      const refs = await this.#disk.readFile(names.refs)
-      const endSequence = firsts[number + 1]
-      const scanned = scanSegment({ firstSequence, endSequence, wal, refs }, this.#options.identity)
-      repairs.bytesCut += wal.length - Math.min(wal.length, scanned.walBytes)
-      repairs.recordsMended += scanned.recordsMended
-      repairs.refsMended += scanned.refsMended
-      if (scanned.records.length === 0) await this.#removeSegment(firstSequence, 'none')
-      else await this.#adopt(firstSequence, wal, refs ?? emptyBytes, scanned)
+    const plan = await readLog(this.#disk, this.#options.identity)
+    const unmended = plan.damage.filter(({ outcome }) => outcome !== 'mended')
+    const [first] = unmended
+    const policy = this.#options.onDamage ?? 'truncateToLastGood'
+    if (policy === 'refuseStart' && first !== undefined) {
+      throw new WalCorruptError(first.segment, first.offset, `${first.reason}, and the policy is refuseStart`)
+    }
+    this.#readOnly = policy === 'alertAndContinue' && unmended.some(({ outcome }) => outcome !== 'cut')
+    for (const one of plan.segments) {
+      await this.#openSegment(one)
+      this.#segments.push(one.segment)
+      this.#nextSequence = one.segment.nextSequence
+    }
+    if (!this.#readOnly) {
+      for (const firstSequence of plan.empty) await this.#removeSegment(firstSequence, 'none')
+      const last = plan.segments.at(-1)
+      this.#mustRoll =
+        last !== undefined && (last.scanned.lostTail || last.segment.layout.version < walLayouts.v2.version)
+      if (last !== undefined && !this.#mustRoll) await preallocate(last.segment, this.#preallocatedBytes)
     }
     this.#confirmedSequence = this.#nextSequence
-    const groups = this.#groups
+    this.#doubtOfUnknown = plan.replay.doubtOfUnknown
+    for (const { hex, log, token } of plan.replay.groups.values()) {
+      const { doubt, hardState } = log
+      const inDoubt = doubt === undefined ? undefined : doubt.resumed ? 'resumed' : 'open'
+      const written: Written = { ...log.baseAt(log.lastIndex), hardState, doubt: inDoubt }
+      this.#groups.set(hex, { hex, log, written, token: { ...token, flushNumber: 0 }, compactedTo: 0 })
+    }
     return {
-      repairs,
-      damage: [],
-      readOnly: false,
-      groups: [...groups.values()].map(({ log }) => log.id.slice()),
-      group(id) {
-        const log = groups.get(toHex(id))?.log ?? new GroupLog(id)
-        const { hardState, baseIndex, baseTerm, baseTime, refs, holes } = log
-        return { hardState, baseIndex, baseTerm, baseTime, refs, holes, doubt: undefined }
-      },
+      repairs: this.#readOnly ? { bytesCut: 0, recordsMended: 0, refsMended: 0 } : plan.repairs,
+      damage: plan.damage,
+      readOnly: this.#readOnly,
+      groups: [...this.#groups.values()].map(({ log }) => log.id.slice()),
+      group: (id) => contentsOf(this.#groups.get(toHex(id))?.log ?? this.#newLog(id)),
     }
   }
 
-  /** First sequence numbers in order. Removes what a crash left of a segment that was being created. */
-  async #listSegments(): Promise<number[]> {
-    const entries = await this.#disk.list('')
-    const numbers = (kind: 'wal' | 'refs') =>
-      entries.map((entry) => parseSegmentName(entry.name, kind)).filter((number) => number !== undefined)
-    const firsts = numbers('wal').sort((a, b) => a - b)
-    for (const firstSequence of numbers('refs')) {
-      if (firsts.includes(firstSequence)) continue
-      const refs = (await this.#disk.readFile(segmentNames(firstSequence).refs)) ?? emptyBytes
-      // Throws if there are headers: then the segment itself is lost.
-      scanSegment({ firstSequence, endSequence: undefined, wal: emptyBytes, refs }, this.#options.identity)
-      await this.#removeSegment(firstSequence, 'none')
+  /** Opens a segment's files, and mends them unless nothing may be written. */
+  async #openSegment(plan: SegmentPlan): Promise<void> {
+    const { segment } = plan
+    if (!this.#readOnly) {
+      segment.attach(...(await openSegmentFiles(this.#disk, segment.firstSequence)))
+      await mendSegment(plan)
+    } else if (plan.hasWal) {
+      // Without the file every entry in it is a hole, which no read touches.
+      const file = await this.#disk.open(segment.name, { readOnly: true })
+      segment.attach(file, file)
     }
-    return firsts
   }
 
   /**
@@ -200,97 +210,16 @@ class SegmentedWal implements Wal {
     }
   }
 
-  /** Mends a segment's files, syncs them, and replays its records. */
-  async #adopt(
-    firstSequence: number,
-    walBytes: Uint8Array,
-    refsBytes: Uint8Array,
-    scanned: ScannedSegment,
-  ): Promise<void> {
-    const [wal, refs] = await openSegmentFiles(this.#disk, firstSequence)
-    const nextSequence = firstSequence + scanned.records.length
-    const segment = new Segment(firstSequence, wal, refs, scanned.walBytes, nextSequence)
-    this.#segments.push(segment)
-    if (walBytes.length > scanned.walBytes) {
-      await wal.truncate(scanned.walBytes)
-      await wal.datasync()
-    }
-    // These writes are durable before the copies in the refs file vouch for them.
-    for (const patch of scanned.walPatches) await wal.write(patch.bytes, patch.position)
-    let same = 0
-    while (same < scanned.refs.length && refsBytes[same] === scanned.refs[same]) same++
-    if (same < scanned.refs.length) await refs.write(scanned.refs.subarray(same), same)
-    if (refsBytes.length > scanned.refs.length) await refs.truncate(scanned.refs.length)
-    await refs.datasync()
-    for (const record of scanned.records) this.#replay(segment, record)
-    this.#nextSequence = nextSequence
-  }
-
-  #replay(segment: Segment, { header, offset, payload }: ScannedRecord): void {
-    const known = this.#groups.has(toHex(header.group))
-    const group = this.#group(header.group)
-    const { log, token } = group
-    const { index, term } = header
-    const corrupt = (reason: string, cause?: unknown) => new WalCorruptError(segment.name, offset, reason, cause)
-    const { fencingTerm, fencingFlush } = header
-    if (fencingTerm < token.term || (fencingTerm === token.term && fencingFlush < token.flush)) {
-      throw corrupt('the fencing token is older than that of an earlier record')
-    }
-    group.token = { term: fencingTerm, flush: fencingFlush, flushNumber: 0 }
-    log.fencingTerm = fencingTerm
-    try {
-      switch (header.kind) {
-        case walRecordKinds.entry: {
-          const { entryKind: kind, time, bytes, digest } = header
-          log.push({
-            ref: { term, index, kind, time, bytes, digest },
-            payload: undefined,
-            segment,
-            offset,
-            durable: true,
-            damaged: false,
-          })
-          segment.noteEntry(group.hex, index)
-          break
-        }
-        case walRecordKinds.hardState:
-          log.hardState = decodeHardState(payload)
-          break
-        case walRecordKinds.truncate:
-          if (index <= log.baseIndex) {
-            // What it cuts into stood in a segment that was compacted since.
-            log.startAfter({ index: index - 1, term, time: header.time })
-          } else {
-            log.truncate(index)
-          }
-          break
-        case walRecordKinds.start:
-          if (!known) log.startAfter({ index, term, time: header.time })
-          else if (index !== log.lastIndex || term !== log.termOf(index)) {
-            throw corrupt(`the segment continues a log that ends at entry ${index}, not ${log.lastIndex}`)
-          }
-          break
-        case walRecordKinds.snapshot:
-          log.startAfter({ index, term, time: header.time })
-          break
-        case walRecordKinds.resume:
-        case walRecordKinds.settled:
-          break
-      }
-    } catch (error) {
-      if (error instanceof InvariantViolation) throw corrupt(error.message, error)
-      throw error
-    }
-    group.written = { ...log.baseAt(log.lastIndex), hardState: log.hardState }
-  }
-
   // Appending
 
   async append(append: WalAppend): Promise<void> {
-    this.#checkUsable()
+    this.#checkWritable()
     const group = this.#group(append.group)
     checkAppend(group.log, append)
-    const batch = this.#draft(group, append)
+    return this.#enqueue(this.#draft(group, append))
+  }
+
+  #enqueue(batch: Omit<Batch, 'resolve' | 'reject'>): Promise<void> {
     return new Promise((resolve, reject) => {
       const queued = { ...batch, resolve, reject }
       this.#unresolved.add(queued)
@@ -305,13 +234,17 @@ class SegmentedWal implements Wal {
     const drafts: Draft[] = []
     let payloadBytes = 0
     log.fencingTerm = append.fencingTerm
+    if (log.doubt !== undefined && !log.doubt.resumed) drafts.push(this.#resume(log))
+    if (append.snapshot !== undefined) {
+      for (const slot of log.startAfter(append.snapshot)) this.#uncache(slot)
+      const { index } = append.snapshot
+      // Twice, so that the loss of one record cannot hide it: see replay.ts.
+      drafts.push(plainDraft(walRecordKinds.snapshot, index, append.snapshot))
+      drafts.push(plainDraft(walRecordKinds.start, index, append.snapshot))
+    }
     if (append.hardState !== undefined) {
       log.hardState = append.hardState
       drafts.push(hardStateDraft(append.hardState))
-    }
-    if (append.snapshot !== undefined) {
-      for (const slot of log.startAfter(append.snapshot)) this.#uncache(slot)
-      drafts.unshift(plainDraft(walRecordKinds.snapshot, append.snapshot.index, append.snapshot))
     }
     if (append.truncateFrom !== undefined) {
       const from = append.truncateFrom
@@ -336,10 +269,14 @@ class SegmentedWal implements Wal {
     try {
       while (this.#queue.length > 0 && this.#failure === undefined) {
         let segment = this.#segments.at(-1)
-        const roll = segment === undefined || segment.bytes >= this.#segmentBytes
+        const roll = segment === undefined || segment.bytes >= this.#segmentBytes || this.#mustRoll
         if (segment === undefined || roll) {
-          segment = await createSegment(this.#disk, this.#options.identity, this.#nextSequence)
+          // What was set ahead and not used: harmless if a crash keeps it.
+          if (this.#preallocatedBytes > 0 && !this.#mustRoll) await segment?.wal.truncate(segment.bytes)
+          const { identity } = this.#options
+          segment = await createSegment(this.#disk, identity, this.#nextSequence, this.#preallocatedBytes)
           this.#segments.push(segment)
+          this.#mustRoll = false
         }
         const position = segment.bytes
         const flush = this.#takeFlush(segment, roll)
@@ -409,16 +346,20 @@ class SegmentedWal implements Wal {
     return flush
   }
 
-  /** What a new segment repeats, so that it can be read without those before it. */
+  /**
+   * What a new segment repeats, so that it can be read without those before it. Of a group in doubt it must say
+   * nothing that would end the doubt.
+   */
   #segmentStart(): Pick<Batch, 'group' | 'drafts' | 'fencingTerm'>[] {
-    return [...this.#groups.values()]
-      .filter((group) => group.token.flush > 0)
-      .map((group) => {
-        const { hardState, ...at } = group.written
-        const drafts = [plainDraft(walRecordKinds.start, at.index, at)]
-        if (hardState !== undefined) drafts.push(hardStateDraft(hardState))
-        return { group, drafts, fencingTerm: group.token.term }
-      })
+    const out: Pick<Batch, 'group' | 'drafts' | 'fencingTerm'>[] = []
+    for (const group of this.#groups.values()) {
+      const { hardState, doubt, ...at } = group.written
+      if (group.token.flush === 0 || doubt === 'open') continue
+      const drafts = [plainDraft(walRecordKinds[doubt === 'resumed' ? 'resume' : 'start'], at.index, at)]
+      if (hardState !== undefined && doubt === undefined) drafts.push(hardStateDraft(hardState))
+      out.push({ group, drafts, fencingTerm: group.token.term })
+    }
+    return out
   }
 
   #nextToken(group: Group, term: number, records: number): { term: number; flush: number } {
@@ -495,36 +436,55 @@ class SegmentedWal implements Wal {
   // Damage
 
   holes(groupId: Uint8Array): readonly EntryRef[] {
-    return this.#group(groupId).log.holes
+    return this.#group(groupId).log.damaged.map(({ ref }) => ref)
   }
 
   async repair(groupId: Uint8Array, index: number, payload: Uint8Array): Promise<void> {
-    this.#checkUsable()
+    this.#checkWritable()
     const slot = this.#group(groupId).log.slot(index)
-    const { ref, segment, offset } = slot
+    const { ref } = slot
     if (payload.length !== ref.bytes || !equalBytes(hash('sha256', payload, 'buffer'), ref.digest)) {
       throw new WalRepairMismatchError(index, ref.term)
     }
-    if (!slot.damaged) return
-    const bytes = new Uint8Array(payload.length + walPayloadCrcBytes)
-    bytes.set(payload)
-    writeU32(bytes, payload.length, crc32(payload))
-    // In place: until the write is whole, the header still says what belongs here.
-    const writing = segment!.wal.write(bytes, offset + walRecordHeaderBytes)
-    this.#inPlace.add(writing)
+    if (slot.damaged) await this.#inPlace(() => rewritePayload(slot, payload))
+  }
+
+  async settle(groupId: Uint8Array, settlement: WalSettlement): Promise<void> {
+    this.#checkWritable()
+    const group = this.#group(groupId)
+    const { log } = group
+    const { hardState } = settlement
+    checkSettlement(log, settlement, toHex(this.#options.identity.peerId))
+    const drafts = [
+      ...(log.doubt!.resumed ? [] : [this.#resume(log)]),
+      hardStateDraft(hardState),
+      plainDraft(walRecordKinds.settled, log.lastIndex, log.baseAt(log.lastIndex)),
+    ]
+    const fencingTerm = Math.max(hardState.term, log.fencingTerm)
+    log.hardState = hardState
+    log.fencingTerm = fencingTerm
+    log.doubt = undefined
+    await this.#enqueue({ group, drafts, payloadBytes: 0, fencingTerm })
+  }
+
+  /** The record before all others that are written in doubt. */
+  #resume(log: GroupLog): Draft {
+    log.doubt = { ...log.doubt!, resumed: true }
+    return plainDraft(walRecordKinds.resume, log.lastIndex, log.baseAt(log.lastIndex))
+  }
+
+  /** Runs a write into records that are there already. */
+  async #inPlace(write: () => Promise<void>): Promise<void> {
+    const writing = write()
+    this.#writesInPlace.add(writing)
     try {
       await writing
-      slot.damaged = false
     } catch (error) {
       this.#fail(error)
       throw this.#failure!
     } finally {
-      this.#inPlace.delete(writing)
+      this.#writesInPlace.delete(writing)
     }
-  }
-
-  async settle(groupId: Uint8Array, _settlement: WalSettlement): Promise<void> {
-    throw new InvariantViolation('Only a doubt can be settled', { group: toHex(groupId) })
   }
 
   // Compaction, closing
@@ -540,17 +500,19 @@ class SegmentedWal implements Wal {
   }
 
   async compactTo(groupId: Uint8Array, index: number): Promise<number> {
-    this.#checkUsable()
+    this.#checkWritable()
     const group = this.#group(groupId)
     invariant(index <= group.log.lastIndex, 'Entries that are not here cannot be compacted', { index })
     group.compactedTo = Math.max(group.compactedTo, index)
     let count = 0
-    while (count + 1 < this.#segments.length && this.#isDroppable(count)) count++
+    // A group in doubt may need any of them.
+    const inDoubt = [...this.#groups.values()].some(({ log }) => log.doubt !== undefined)
+    while (!inDoubt && count + 1 < this.#segments.length && this.#isDroppable(count)) count++
     const dropped = this.#segments.splice(0, count)
     const gone = new Set(dropped)
     for (const { log } of this.#groups.values()) for (const slot of log.compact(gone)) this.#uncache(slot)
     // What began before still uses the files.
-    await Promise.allSettled([...this.#reads, ...this.#inPlace])
+    await Promise.allSettled([...this.#reads, ...this.#writesInPlace])
     try {
       for (const segment of dropped) {
         await segment.close()
@@ -576,12 +538,13 @@ class SegmentedWal implements Wal {
     this.#state = 'closed'
     await this.#writer
     await this.#confirmer
-    await Promise.allSettled([...this.#reads, ...this.#inPlace])
+    await Promise.allSettled([...this.#reads, ...this.#writesInPlace])
     for (const segment of this.#segments) await segment.close()
   }
 
-  #checkUsable(): void {
+  #checkWritable(): void {
     if (this.#state !== 'open') throw new StorageClosedError('write-ahead log')
+    if (this.#readOnly) throw new WalReadOnlyError()
     if (this.#failure !== undefined) throw this.#failure
   }
 
@@ -592,14 +555,20 @@ class SegmentedWal implements Wal {
       invariant(id.length === 16, 'A group id has 16 bytes')
       group = {
         hex,
-        log: new GroupLog(id),
-        written: { index: 0, term: 0, time: 0, hardState: undefined },
+        log: this.#newLog(id),
+        written: { index: 0, term: 0, time: 0, hardState: undefined, doubt: this.#doubtOfUnknown && 'open' },
         token: { term: 0, flush: 0, flushNumber: 0 },
         compactedTo: 0,
       }
       this.#groups.set(hex, group)
     }
     return group
+  }
+
+  #newLog(id: Uint8Array): GroupLog {
+    const log = new GroupLog(id)
+    if (this.#doubtOfUnknown !== undefined) log.doubt = { ...this.#doubtOfUnknown, known: [] }
+    return log
   }
 
   #trimCache(): void {
@@ -617,9 +586,21 @@ class SegmentedWal implements Wal {
 }
 
 function noteWritten(group: Group, { kind, index, term, time, hardState }: Draft): void {
+  const { written } = group
   if (hardState !== undefined) {
-    group.written = { ...group.written, hardState }
-  } else {
-    group.written = { ...group.written, index: kind === walRecordKinds.truncate ? index - 1 : index, term, time }
+    group.written = { ...written, hardState }
+    return
   }
+  const doubt = kind === walRecordKinds.resume ? 'resumed' : kind === walRecordKinds.settled ? undefined : written.doubt
+  group.written = { ...written, index: kind === walRecordKinds.truncate ? index - 1 : index, term, time, doubt }
+}
+
+function contentsOf(log: GroupLog): WalGroupContents {
+  const { hardState, baseIndex, baseTerm, baseTime, refs, doubt } = log
+  const holes = log.damaged.map(({ ref }) => ref)
+  if (doubt === undefined) return { hardState, baseIndex, baseTerm, baseTime, refs, holes, doubt }
+  const { reason, fromIndex, termUnknown } = doubt
+  const known = doubt.known.map((slot) => slot.ref)
+  const open = { reason, fromIndex, termUnknown, termAtLeast: termAtLeast(log), known }
+  return { hardState, baseIndex, baseTerm, baseTime, refs, holes, doubt: open }
 }

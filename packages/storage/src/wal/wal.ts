@@ -46,7 +46,7 @@ export interface WalGroupContents {
 
 /**
  * This disk lost something of a group that it may have promised or acknowledged. Until {@link Wal.settle} the group
- * must not vote, campaign or acknowledge: to the others the replica is down. `refs` is what is certain.
+ * must not vote, campaign or acknowledge: to the others the replica is down.
  */
 export interface WalDoubt {
   /**
@@ -54,7 +54,7 @@ export interface WalDoubt {
    * nothing proves that they were never acknowledged.
    */
   readonly reason: 'headersLost' | 'tailUnproven'
-  /** Entries from here on may have been acknowledged, and are not in `refs`. */
+  /** Entries of `refs` from here on may differ from what was acknowledged, and there may have been more. */
   readonly fromIndex: number
   /** The replica may have voted in a term above any that this disk still knows. */
   readonly termUnknown: boolean
@@ -130,6 +130,8 @@ export interface WalOptions {
   readonly identity: WalIdentity
   /** Default `truncateToLastGood`. */
   readonly onDamage?: WalDamagePolicy
+  /** Sets the length of a segment's files when it is begun, which makes flushes cheaper; default: only in files. */
+  readonly preallocate?: boolean
   /** A segment that has reached this size is followed by a new one; default 64 MiB. */
   readonly segmentBytes?: number
   /** Payloads kept in memory, the newest first; default 64 MiB. Entries on their way to the disk are always kept. */
@@ -162,7 +164,7 @@ export interface Wal {
   open(): Promise<WalContents>
   /**
    * Resolves once `batch`, and every batch before it, is durable. Batches handed over while a write is under way
-   * share the next one. In doubt only entries and a snapshot are taken: what is learned again from a leader.
+   * share the next one. In doubt no HardState is taken: only what is learned again from a leader.
    * @throws `ERR_STORAGE_FAILED`: a write failed; no append will ever succeed again. `ERR_STORAGE_CLOSED`,
    * `ERR_WAL_READ_ONLY`. `ERR_WAL_FENCED`: its fencing term is older than the newest; nothing of it is written.
    * @throws {@link InvariantViolation} for a batch that does not continue the log; nothing of it is written.
