@@ -1,5 +1,6 @@
 /** The replicated state as a pure function of the log. */
-export { Ledger, batchLeavesMax, type LedgerOptions } from './ledger.ts'
+export { Ledger, batchLeavesMax, type LedgerOptions, type LedgerSnapshot } from './ledger.ts'
+export { openSnapshot } from './open-snapshot.ts'
 export { builtInMachines } from './machines.ts'
 export { type NamedEntry } from './quarantines.ts'
 export {

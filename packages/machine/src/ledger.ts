@@ -36,6 +36,8 @@ import {
   verdicts,
   type CellProof,
   type Circuit,
+  type SnapshotManifest,
+  type SnapshotPair,
   type StoredEnvelope,
 } from '@cipherlog/format'
 import { leafHash, origin } from '@cipherlog/merkle/verify'
@@ -70,6 +72,15 @@ export interface LedgerOptions {
   readonly rootOfBatch: (leafHashes: readonly Uint8Array[]) => Uint8Array
   /** An application's own machines, beside the built-in ones, under names of their own. */
   readonly machines?: readonly StateMachine[]
+}
+
+/** The ledger's part of a snapshot; the log knows the rest: the entry's term, and who took part. */
+export interface LedgerSnapshot extends Pick<
+  SnapshotManifest,
+  'cluster' | 'group' | 'generation' | 'index' | 'time' | 'treeSize' | 'rootHash' | 'batchRecord'
+> {
+  /** The state, in ascending order of key: the same on every replica. */
+  readonly pairs: AsyncIterable<SnapshotPair>
 }
 
 /** Not refusals: on another replica the entry may well be applied. */
@@ -652,6 +663,29 @@ export class Ledger {
     return firstLeaf > 0 && Math.floor(firstLeaf / every) < Math.floor(size / every)
   }
 
+  /**
+   * What a snapshot at the batch record just closed says of itself, and the state as it is now, whatever is applied
+   * while its pairs are read. To be asked in the same step as `close` returned, or after {@link newestBatch}.
+   */
+  snapshot(closed: ClosedBatch): LedgerSnapshot {
+    invariant(
+      this.#batch.length === 0 && closed.size === this.#tree.size && this.#closedIndex === this.#appliedIndex,
+      'A snapshot was asked for at something else than the newest batch record.',
+      { size: closed.size, treeSize: this.#tree.size },
+    )
+    return {
+      cluster: this.registry.cluster,
+      group: this.group,
+      generation: this.generation,
+      index: this.#appliedIndex,
+      time: this.#logTime,
+      treeSize: closed.size,
+      rootHash: closed.rootHash,
+      batchRecord: closed.leaf.record,
+      pairs: inTurn(this.#state.iterate(new Uint8Array(0))),
+    }
+  }
+
   value(namespace: string, key: Uint8Array): Uint8Array | undefined {
     return this.#state.get(stateKeys.value(namespace, key))
   }
@@ -669,6 +703,10 @@ export class Ledger {
       open: open.map((number) => ({ number, lastSequence: session(this.#state, client, number)!.lastSequence })),
     }
   }
+}
+
+async function* inTurn(pairs: ReturnType<State['iterate']>): AsyncGenerator<SnapshotPair> {
+  yield* pairs
 }
 
 /** Bodies belong to bundles: whatever else stands beside a key event or an opening, nobody signed. */

@@ -236,8 +236,15 @@ class FileSnapshots implements SnapshotStore {
     return this.#download
   }
 
-  async download(manifestBytes: Uint8Array): Promise<SnapshotDownload> {
+  async download(digest: Uint8Array, manifestBytes: Uint8Array): Promise<SnapshotDownload> {
     const own = manifestBytes.slice()
+    if (!equalBytes(sha256(own), digest)) {
+      throw new VerificationError(
+        'ERR_SNAPSHOT_MANIFEST',
+        `The manifest is not that of snapshot ${toHex(digest)}; fetch it from another replica.`,
+        { details: { digest: toHex(digest) } },
+      )
+    }
     const snapshot = { ...decodeSnapshotManifest(own), manifestBytes: own }
     const present = await this.resume()
     if (present !== undefined && equalBytes(present.digest, snapshot.digest)) return present

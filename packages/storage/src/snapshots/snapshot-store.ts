@@ -53,8 +53,12 @@ export interface SnapshotStore {
   prune(keep?: number): Promise<void>
   /** What was being fetched when the process ended, with the chunks that are good. */
   resume(): Promise<SnapshotDownload | undefined>
-  /** Starts to fetch; goes on where it was if it is the one of {@link resume}, else that one is given up. */
-  download(manifestBytes: Uint8Array): Promise<SnapshotDownload>
+  /**
+   * Starts to fetch the snapshot of this digest, which a majority has confirmed; goes on where it was if it is the one of
+   * {@link resume}, else that one is given up.
+   * @throws `ERR_SNAPSHOT_MANIFEST` if the manifest has another digest, `ERR_DECODE_*` if it is none.
+   */
+  download(digest: Uint8Array, manifestBytes: Uint8Array): Promise<SnapshotDownload>
   /** Waits for writes under way. */
   close(): Promise<void>
 }

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
@@ -16,6 +17,7 @@ import { codeOf } from '../wal/compliance.fixture.ts'
 import { openFileSnapshots, openMemorySnapshots } from './file-snapshots.ts'
 import { type SnapshotHead, type SnapshotStore, type StoredSnapshot } from './snapshot-store.ts'
 
+const sha256 = (bytes: Uint8Array): Uint8Array => new Uint8Array(hash('sha256', bytes, 'buffer'))
 const bytes32 = (fill: number): Uint8Array => new Uint8Array(32).fill(fill)
 
 function headOf(index: number): SnapshotHead {
@@ -71,7 +73,7 @@ async function fetchAll(
   snapshot: StoredSnapshot,
   store: SnapshotStore,
 ): Promise<StoredSnapshot> {
-  const download = await store.download(snapshot.manifestBytes)
+  const download = await store.download(snapshot.digest, snapshot.manifestBytes)
   for (const number of download.missing()) await download.put(number, await source.readChunk(snapshot.digest, number))
   return download.complete()
 }
@@ -160,7 +162,7 @@ function compliance(name: string, makePlace: () => Promise<Place>): void {
         const source = await openMemorySnapshots()
         const snapshot = await source.write(headOf(5), from(large))
         const chunks = await Promise.all([0, 1, 2].map((number) => source.readChunk(snapshot.digest, number)))
-        const download = await store.download(snapshot.manifestBytes)
+        const download = await store.download(snapshot.digest, snapshot.manifestBytes)
         expect(download.missing()).toEqual([0, 1, 2])
         await download.put(2, chunks[2]!)
         for (const [number, chunk] of [
@@ -181,7 +183,7 @@ function compliance(name: string, makePlace: () => Promise<Place>): void {
         expect([resumed.digest, resumed.missing()]).toEqual([snapshot.digest, [0, 1]])
         await resumed.put(1, chunks[1]!)
         // The same offer again is the same download.
-        const same = await again.download(snapshot.manifestBytes)
+        const same = await again.download(snapshot.digest, snapshot.manifestBytes)
         expect(same.missing()).toEqual([0])
         await same.put(0, chunks[0]!)
         expect(await same.complete()).toEqual(snapshot)
@@ -193,14 +195,19 @@ function compliance(name: string, makePlace: () => Promise<Place>): void {
       on(async (store) => {
         const source = await openMemorySnapshots()
         const [older, newer] = [await source.write(headOf(5), from(large)), await source.write(headOf(6), from(large))]
-        const first = await store.download(older.manifestBytes)
+        const first = await store.download(older.digest, older.manifestBytes)
         await first.put(0, await source.readChunk(older.digest, 0))
-        const second = await store.download(newer.manifestBytes)
+        const second = await store.download(newer.digest, newer.manifestBytes)
         expect(second.missing()).toEqual([0, 1, 2])
         expect(await codeOf(first.put(1, new Uint8Array(1)))).toBe('ERR_STORAGE_CLOSED')
         await second.discard()
         expect(await store.resume()).toBeUndefined()
-        expect(await codeOf(store.download(utf8('no manifest')))).toMatch(/^ERR_DECODE_/)
+        expect(await codeOf(store.download(sha256(utf8('no manifest')), utf8('no manifest')))).toMatch(/^ERR_DECODE_/)
+        expect(await codeOf(store.download(older.digest, newer.manifestBytes))).toBe('ERR_SNAPSHOT_MANIFEST')
+        for (let at = 0; at < older.manifestBytes.length; at++) {
+          const flipped = older.manifestBytes.map((byte, i) => (i === at ? byte ^ (1 << (at % 8)) : byte))
+          expect(await codeOf(store.download(older.digest, flipped))).toBe('ERR_SNAPSHOT_MANIFEST')
+        }
         await fetchAll(source, older, store)
         expect(store.list()).toEqual([older])
       }))
@@ -264,10 +271,9 @@ describe('a snapshot on a damaged disk', () => {
       [Uint8Array.from([...pair, ...pair]), 2],
       [pair.subarray(0, -1), 1],
     ] as const) {
-      const { hash } = await import('node:crypto')
-      const digest = new Uint8Array(hash('sha256', bytes, 'buffer'))
-      const manifest = { version: 1 as const, ...headOf(7), pairs, bytes: bytes.length, chunks: [digest] }
-      const download = await store.download(encodeSnapshotManifest(manifest))
+      const chunks = [sha256(bytes)]
+      const manifest = encodeSnapshotManifest({ version: 1, ...headOf(7), pairs, bytes: bytes.length, chunks })
+      const download = await store.download(sha256(manifest), manifest)
       await download.put(0, bytes)
       const made = await download.complete()
       expect(await codeOf(store.verify(made.digest))).toBe('ERR_SNAPSHOT_STREAM')
