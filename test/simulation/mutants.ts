@@ -30,9 +30,13 @@ export interface Mutant {
   readonly says: RegExp
 }
 
-const raft = 'packages/raft/src/raft.ts'
-const writes = 'packages/raft/src/pending-writes.ts'
-const reads = 'packages/raft/src/read-only.ts'
+const source = (name: string): string => `packages/raft/src/${name}.ts`
+const raft = source('raft')
+const election = source('election')
+const following = source('following')
+const replication = source('replication')
+const writes = source('pending-writes')
+const reads = source('read-only')
 
 export const mutants: readonly Mutant[] = [
   {
@@ -41,13 +45,13 @@ export const mutants: readonly Mutant[] = [
     source: 'Raft §3.6.2, fig. 3.7; CCF (NSDI 2025): commit advanced for a previous term',
     patches: [
       {
-        file: raft,
-        find: 'if (index <= this.#commit || this.#log.term(index) !== this.#term) return false',
-        replace: 'if (index <= this.#commit) return false',
+        file: replication,
+        find: 'if (index <= core.commit || core.log.term(index) !== core.term) return false',
+        replace: 'if (index <= core.commit) return false',
       },
     ],
     caughtBy: 'core',
-    seeds: 1000,
+    seeds: 400,
     says: /committed/i,
   },
   {
@@ -57,8 +61,8 @@ export const mutants: readonly Mutant[] = [
     patches: [
       {
         file: raft,
-        find: 'const hardState = { term: this.#term, votedFor: this.#votedFor, commit }',
-        replace: 'const hardState: HardState = { term: this.#term, votedFor: undefined, commit }',
+        find: 'const hardState = { term, votedFor, commit: core.committedHere }',
+        replace: 'const hardState: HardState = { term, votedFor: undefined, commit: core.committedHere }',
       },
     ],
     caughtBy: 'core',
@@ -71,9 +75,9 @@ export const mutants: readonly Mutant[] = [
     source: 'Raft §3.8; etcd doc.go: persist, then send',
     patches: [
       {
-        file: raft,
-        find: "else if (granted) this.#hold({ type: 'voteResp', ...envelope })",
-        replace: "else if (granted) this.#send({ type: 'voteResp', ...envelope })",
+        file: election,
+        find: "else if (granted) out.hold({ type: 'voteResp', ...envelope })",
+        replace: "else if (granted) out.send({ type: 'voteResp', ...envelope })",
       },
     ],
     caughtBy: 'core',
@@ -81,14 +85,30 @@ export const mutants: readonly Mutant[] = [
     says: /vote left before it was durable/,
   },
   {
+    name: 'lead-before-own-vote-is-durable',
+    about: 'a candidate leads as soon as all others voted, while its own vote is still being written',
+    source: 'found by the exploration of this repository, in asynchronous elections as etcd has them',
+    patches: [
+      {
+        file: election,
+        find: "else if (result === 'won' && this.#votes.get(this.#core.config.id) === true) this.#becomeLeader()",
+        replace: "else if (result === 'won') this.#becomeLeader()",
+      },
+    ],
+    caughtBy: 'core',
+    seeds: 50,
+    says: /leads before its own vote/,
+  },
+  {
     name: 'ack-before-fsync',
     about: 'an append is acknowledged while it is still being written',
     source: 'etcd#14370; Jepsen NATS 2.12.1',
     patches: [
       {
-        file: raft,
-        find: "this.#hold({ type: 'appendResp', ...envelope, accepted: true, index, hintIndex: 0, hintTerm: 0 })",
-        replace: "this.#send({ type: 'appendResp', ...envelope, accepted: true, index, hintIndex: 0, hintTerm: 0 })",
+        file: following,
+        find: "out.hold({ type: 'appendResp', from: id, to, term, accepted: true, index, hintIndex: 0, hintTerm: 0 })",
+        replace:
+          "out.send({ type: 'appendResp', from: id, to, term, accepted: true, index, hintIndex: 0, hintTerm: 0 })",
       },
     ],
     caughtBy: 'core',
@@ -101,9 +121,9 @@ export const mutants: readonly Mutant[] = [
     source: 'etcd#14370: a single node answered before its log was synced',
     patches: [
       {
-        file: raft,
-        find: 'voter === this.#config.id ? this.#writes.durableIndex :',
-        replace: 'voter === this.#config.id ? this.#log.lastIndex :',
+        file: replication,
+        find: 'id === this.#core.id ? this.#core.writes.durableIndex :',
+        replace: 'id === this.#core.id ? this.#core.log.lastIndex :',
       },
     ],
     caughtBy: 'core',
@@ -116,11 +136,10 @@ export const mutants: readonly Mutant[] = [
     source: 'Raft fig. 3.1, AppendEntries 3; CCF (NSDI 2025): truncation by an early append',
     patches: [
       {
-        file: raft,
+        file: following,
         find: '    const lastNew = prevLogIndex + entries.length\n',
         replace:
-          '    const lastNew = prevLogIndex + entries.length\n' +
-          '    if (conflict < 0 && lastNew < this.#log.lastIndex && lastNew >= this.#commit) this.#truncate(lastNew + 1)\n',
+          '    const lastNew = prevLogIndex + entries.length\n    if (conflict < 0 && lastNew < log.lastIndex && lastNew >= commit) this.#truncate(lastNew + 1)\n',
       },
     ],
     caughtBy: 'core',
@@ -164,8 +183,8 @@ export const mutants: readonly Mutant[] = [
     patches: [
       {
         file: reads,
-        find: 'if (context === this.#roundNumber) this.#round?.confirmedBy.add(peer)',
-        replace: 'if (context <= this.#roundNumber) this.#round?.confirmedBy.add(peer)',
+        find: 'if (this.#round !== undefined && context >= this.#round.number) this.#round.confirmedBy.add(peer)',
+        replace: 'if (this.#round !== undefined) this.#round.confirmedBy.add(peer)',
       },
     ],
     caughtBy: 'core',
@@ -178,9 +197,9 @@ export const mutants: readonly Mutant[] = [
     source: 'Raft §6.4, step 1',
     patches: [
       {
-        file: raft,
-        find: 'if (this.#log.term(this.#commit) !== this.#term || !this.#reads.begin(this.#commit)) return',
-        replace: 'if (!this.#reads.begin(this.#commit)) return',
+        file: source('reads'),
+        find: 'if (this.#readOnly.idle || !this.#hasCommitted || !this.#readOnly.begin(core.commit)) return',
+        replace: 'if (this.#readOnly.idle || !this.#readOnly.begin(core.commit)) return',
       },
     ],
     caughtBy: 'core',
@@ -193,10 +212,10 @@ export const mutants: readonly Mutant[] = [
     source: 'CCF (NSDI 2025): commit advanced on a negative answer',
     patches: [
       {
-        file: raft,
+        file: replication,
         find: '    if (!message.accepted) {\n',
         replace:
-          '    if (!message.accepted) {\n      progress.acknowledged(Math.min(message.index, this.#log.lastIndex))\n',
+          '    if (!message.accepted) {\n      progress.acknowledged(Math.min(message.index, core.log.lastIndex), core.log.firstIndex)\n',
       },
     ],
     caughtBy: 'core',
@@ -209,9 +228,9 @@ export const mutants: readonly Mutant[] = [
     source: 'CCF#5891',
     patches: [
       {
-        file: raft,
-        find: 'if (term > this.#term) this.#votedFor = undefined',
-        replace: 'this.#votedFor = undefined',
+        file: election,
+        find: 'if (term > core.term) core.votedFor = undefined',
+        replace: 'core.votedFor = undefined',
       },
     ],
     caughtBy: 'core',
@@ -224,13 +243,13 @@ export const mutants: readonly Mutant[] = [
     source: 'hashicorp/raft#503, etcd#15247',
     patches: [
       {
-        file: raft,
-        find: 'if (this.#diskStalled()) return this.#becomeFollower(this.#term, undefined)',
+        file: replication,
+        find: 'if (election.diskStalled) return election.becomeFollower(term, undefined)',
         replace: '',
       },
     ],
     caughtBy: 'core',
-    seeds: 20,
+    seeds: 200,
     says: /disk hangs/,
   },
   {
@@ -254,9 +273,9 @@ export const mutants: readonly Mutant[] = [
     source: 'Raft §3.6.1',
     patches: [
       {
-        file: raft,
-        find: 'const granted = free && this.#log.isUpToDate(message.lastLogIndex, message.lastLogTerm)',
-        replace: 'const granted = free',
+        file: election,
+        find: 'const granted = free && log.isUpToDate(message.lastLogIndex, message.lastLogTerm) &&',
+        replace: 'const granted = free &&',
       },
     ],
     caughtBy: 'core',
@@ -269,9 +288,9 @@ export const mutants: readonly Mutant[] = [
     source: 'Raft fig. 3.1, AppendEntries 2',
     patches: [
       {
-        file: raft,
-        find: 'if (this.#log.term(prevLogIndex) !== prevLogTerm) {',
-        replace: 'if (this.#log.term(prevLogIndex) === undefined) {',
+        file: following,
+        find: 'if (log.term(prevLogIndex) !== prevLogTerm) {',
+        replace: 'if (log.term(prevLogIndex) === undefined) {',
       },
     ],
     caughtBy: 'core',

@@ -16,6 +16,15 @@ describe('a message waits for the disk', () => {
     expect(node.sent('voteResp')).toMatchObject([{ to: b, granted: true, term: 2 }])
   })
 
+  it('a candidate does not lead before its own vote is durable, even with the votes of all others', () => {
+    const node = new TestNode()
+    node.step({ type: 'campaign' })
+    for (const from of [b, c]) node.receive({ type: 'voteResp', from, granted: true })
+    expect(node.status.role).toBe('candidate')
+    node.persist()
+    expect(node.status.role).toBe('leader')
+  })
+
   it('a candidate does not count its own vote before that vote is durable, and asks meanwhile', () => {
     const node = new TestNode({ config: solo })
     const other = new TestNode()

@@ -195,7 +195,9 @@ export class Election {
     const result = jointVoteResult(reconfiguration.confState, this.#votes)
     if (result === 'lost') this.becomeFollower(term, undefined)
     else if (result === 'won' && role === 'preCandidate') this.#becomeCandidate(false)
-    else if (result === 'won') this.#becomeLeader()
+    // Not before the own vote is durable, whoever else voted: a leader that crashes and comes back without its term could
+    // be elected in it once more, by voters that rightly repeat themselves, and give out its indexes twice.
+    else if (result === 'won' && this.#votes.get(this.#core.config.id) === true) this.#becomeLeader()
   }
 
   #becomeLeader(): void {

@@ -687,6 +687,14 @@ export class RaftNetwork {
     this.counts.elections++
     const other = this.#leaderOfTerm.get(term)
     invariant(other === undefined, 'Election Safety: two leaders in one term', { term, leaders: [other, node.id] })
+    const { hardState } = node.disk
+    invariant(
+      hardState.term === term && hardState.votedFor === node.id,
+      'A leader leads before its own vote is durable',
+      {
+        term,
+      },
+    )
     this.#leaderOfTerm.set(term, node.id)
     for (const [i, committedTerm] of this.#committed.entries()) {
       // A candidate may win a term late, when a later one has a leader already: it need not hold what that one committed.

@@ -185,6 +185,28 @@ describe('a crash', () => {
     network.expectConvergence()
   })
 
+  it('a candidate elected by all others waits for its own disk, so a crash cannot make it leader of one term twice', () => {
+    const network = new RaftNetwork({ seed: 4, nodes: 3, config: plain })
+    // Its disk hangs: the votes of the others come back before its own is durable.
+    network.hangDisk(0)
+    network.campaign(0)
+    expect(network.raft(0).status.role).toBe('candidate')
+    network.isolate(2)
+    network.propose(0)
+    network.settle()
+    network.crash(0)
+    network.restart(0)
+    network.heal()
+    network.isolate(1)
+    // Node 2 voted for it in term 1 and rightly does so again; node 1 must not hold another entry of that term.
+    network.campaign(0)
+    network.propose(0)
+    network.settle()
+    network.heal()
+    network.run(20)
+    network.expectConvergence()
+  })
+
   it('what was committed survives the crash of any minority, in every role', () => {
     for (const down of [
       [0, 1],
