@@ -26,6 +26,8 @@ export interface FaultProfile {
   readonly hangMsMax: number
   readonly slowDisk: number
   readonly fullDisk: number
+  readonly flip: number
+  readonly misdirect: number
   readonly clockJump: number
   /** Every clock's error, in ms. */
   readonly skewMsMax: number
@@ -58,6 +60,9 @@ export function drawFaults(prng: Prng): FaultProfile {
     hangMsMax: 100 + prng.float() ** 2 * 5000,
     slowDisk: rate(0.02),
     fullDisk: rate(0.01),
+    // Two thirds of the runs keep their disks: a replica that cannot mend itself is missing from then on.
+    flip: prng.chance(0.5) ? 0 : rate(0.01),
+    misdirect: prng.chance(0.5) ? 0 : rate(0.005),
     clockJump: rate(0.03),
     skewMsMax: prng.float() * 200,
   }
@@ -69,14 +74,18 @@ export interface FaultWorld {
   readonly counts: Counts
   readonly replicas: readonly SimulatedReplica[]
   readonly clients: readonly string[]
+  readonly onDamaged: (replica: SimulatedReplica) => void
 }
 
 export class FaultInjector {
   readonly #world: FaultWorld
   readonly #profile: FaultProfile
   readonly #prng: Prng
-  /** Fewer than half: their clocks may be anything. */
-  readonly #brokenClocks: readonly SimulatedReplica[]
+  /**
+   * The fault atlas: fewer than half, and the only ones whose synced bytes are damaged and whose clocks may be anything.
+   * So a quorum keeps a good copy of everything and the right time, and every run can be survived.
+   */
+  readonly #unlucky: readonly SimulatedReplica[]
   #active = false
 
   constructor(world: FaultWorld, profile: FaultProfile, prng: Prng) {
@@ -84,7 +93,7 @@ export class FaultInjector {
     this.#profile = profile
     this.#prng = prng
     const { replicas } = world
-    this.#brokenClocks = prng.shuffle(replicas).slice(0, Math.floor((replicas.length - 1) / 2))
+    this.#unlucky = prng.shuffle(replicas).slice(0, Math.floor((replicas.length - 1) / 2))
     for (const replica of replicas) replica.clockErrorMs = (2 * prng.float() - 1) * profile.skewMsMax
   }
 
@@ -106,14 +115,14 @@ export class FaultInjector {
       disk.countdown = undefined
       disk.unhang()
       if (process?.paused === true) scheduler.resume(process)
-      if (!replica.isUp) this.restart(replica, 0)
+      if (!replica.isUp && !replica.lost) this.restart(replica, 0)
     }
   }
 
   /** Starts a replica after a while, unless somebody has. */
   restart(replica: SimulatedReplica, delayMs: number): void {
     this.#world.scheduler.after(delayMs, undefined, `start ${replica.name}`, () => {
-      if (replica.isUp) return
+      if (replica.isUp || replica.lost) return
       this.#world.counts.add('restart')
       replica.start()
     })
@@ -123,6 +132,7 @@ export class FaultInjector {
     if (!this.#active) return
     this.#networkFaults()
     for (const replica of this.#world.replicas) if (replica.isUp) this.#replicaFaults(replica)
+    for (const replica of this.#unlucky) this.#damage(replica)
     this.#world.scheduler.after(faultTickMs, undefined, 'faults', () => this.#tick())
   }
 
@@ -201,9 +211,23 @@ export class FaultInjector {
       disk.full = true
       scheduler.after(prng.float() * 2000, undefined, 'disk has space', () => (disk.full = false))
     }
-    if (prng.chance(clockJump) && this.#brokenClocks.includes(replica)) {
+    if (prng.chance(clockJump) && this.#unlucky.includes(replica)) {
       counts.add('clock jump')
       replica.clockErrorMs = (2 * prng.float() - 1) * 10 ** prng.between(3, 8)
+    }
+  }
+
+  /** Whether its process runs or not. */
+  #damage(replica: SimulatedReplica): void {
+    const { counts, onDamaged } = this.#world
+    const store = this.#prng.chance(0.7) ? 'wal' : 'trail'
+    if (this.#prng.chance(this.#profile.flip) && replica.disk.flipBit(store)) {
+      counts.add(`bit flipped (${store})`)
+      onDamaged(replica)
+    }
+    if (this.#prng.chance(this.#profile.misdirect) && replica.disk.misdirectWrite(store)) {
+      counts.add(`write misdirected (${store})`)
+      onDamaged(replica)
     }
   }
 

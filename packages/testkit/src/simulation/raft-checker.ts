@@ -32,6 +32,8 @@ interface WatchedPeer {
   appended: LogImage
   /** Appends that its disk has not acknowledged, oldest first. */
   unacknowledged: WalAppend[]
+  /** The disk was damaged: what a restart finds is compared with nothing. */
+  damaged: boolean
 }
 
 interface KnownEntry {
@@ -73,7 +75,7 @@ export class RaftChecker {
   #peer(id: string): WatchedPeer {
     let peer = this.#peers.get(id)
     if (peer === undefined) {
-      peer = { durable: emptyLog(), appended: emptyLog(), unacknowledged: [] }
+      peer = { durable: emptyLog(), appended: emptyLog(), unacknowledged: [], damaged: false }
       this.#peers.set(id, peer)
     }
     return peer
@@ -91,7 +93,7 @@ export class RaftChecker {
       hardState: contents.hardState,
     }
     const image = copyOf(peer.durable)
-    let same = equalLogs(image, found)
+    let same = peer.damaged || equalLogs(image, found)
     for (const append of peer.unacknowledged) {
       if (same) break
       applyAppend(image, append)
@@ -109,9 +111,9 @@ export class RaftChecker {
     peer.unacknowledged = []
   }
 
-  /** Its disk was damaged: what it finds there is compared with nothing. */
+  /** Bits of its log were flipped, behind everyone's back. */
   damaged(id: string): void {
-    this.#peers.delete(id)
+    this.#peer(id).damaged = true
   }
 
   appending(id: string, append: WalAppend): void {

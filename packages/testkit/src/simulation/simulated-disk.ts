@@ -38,6 +38,7 @@ interface Operation {
   readonly tear: ((part: number) => void) | undefined
 }
 
+const sectorBytes = 512
 /** Milliseconds of one operation of a healthy disk. */
 const operationMsMin = 0.05
 const operationMsMax = 2
@@ -68,6 +69,39 @@ export class SimulatedDisk {
   /** Nothing was ever written to it. */
   get isEmpty(): boolean {
     return this.state.size === 0 && fileStores.every((store) => this.stores[store].paths().length === 0)
+  }
+
+  /** Flips a bit of what is synced; false if there is nothing. */
+  flipBit(store: FileStore): boolean {
+    return this.#damage(store, (bytes) => {
+      // Half of the time in what was written last, where the end of a log is decided.
+      const end = bytes.findLastIndex((byte) => byte !== 0) + 1
+      const from = this.#prng.chance(0.5) ? Math.max(0, end - sectorBytes) : 0
+      bytes[this.#prng.between(from, Math.max(from, end - 1))]! ^= 1 << this.#prng.between(0, 7)
+    })
+  }
+
+  /** A sector is written over with another one of its file, as by a write that went astray. */
+  misdirectWrite(store: FileStore): boolean {
+    return this.#damage(store, (bytes) => {
+      const sectors = Math.max(1, Math.floor(bytes.length / sectorBytes))
+      const from = this.#prng.between(0, sectors - 1) * sectorBytes
+      const to = this.#prng.between(0, sectors - 1) * sectorBytes
+      bytes.copyWithin(to, from, Math.min(bytes.length, from + sectorBytes))
+    })
+  }
+
+  #damage(store: FileStore, edit: (bytes: Uint8Array) => void): boolean {
+    const paths = this.stores[store].paths()
+    if (paths.length === 0) return false
+    let damaged = false
+    this.stores[store].damage(this.#prng.pick(paths), (bytes) => {
+      const before = bytes.slice()
+      if (bytes.length > 0) edit(bytes)
+      damaged = bytes.some((byte, at) => byte !== before[at])
+      return bytes
+    })
+    return damaged
   }
 
   /** Operations that hang go on. */
@@ -121,7 +155,11 @@ export class SimulatedDisk {
       ...inner,
       open: async (path, options = {}) => {
         const [file, plain] = await change(() => Promise.all([inner.open(path, options), inner.open(path)]))
-        return this.#file(file, plain, look, change)
+        const tear = (bytes: Uint8Array, position: number): void => {
+          inner.fault = () => undefined
+          void plain.write(bytes, position)
+        }
+        return this.#file(file, tear, look, change)
       },
       readFile: (path) => look(() => inner.readFile(path)),
       list: (path) => look(() => inner.list(path)),
@@ -135,7 +173,7 @@ export class SimulatedDisk {
 
   #file(
     file: DiskFile,
-    plain: DiskFile,
+    tear: (bytes: Uint8Array, position: number) => void,
     look: <T>(effect: () => Promise<T>) => Promise<T>,
     change: <T>(effect: () => Promise<T>, tear?: (part: number) => void) => Promise<T>,
   ): DiskFile {
@@ -145,7 +183,7 @@ export class SimulatedDisk {
       write: (bytes, position) =>
         change(
           () => file.write(bytes, position),
-          (part) => void plain.write(bytes.subarray(0, Math.ceil(bytes.length * part)), position),
+          (part) => tear(bytes.subarray(0, Math.ceil(bytes.length * part)), position),
         ),
       truncate: (size) => change(() => file.truncate(size)),
       datasync: () => change(() => file.datasync()),

@@ -92,6 +92,8 @@ export class SimulatedReplica {
   fault: unknown
   /** Its disk was damaged, which excuses that it stops. */
   damaged = false
+  /** It will not start again: what its disk lost has to come from somewhere else. */
+  lost = false
   /** Its process remembers verified proofs. */
   readonly #cached: boolean
   readonly #world: ReplicaWorld
@@ -190,6 +192,7 @@ export class SimulatedReplica {
     const trail = await openMemoryTrail(created === undefined ? ledger.treeSize : 0, disk.files(process, 'trail'))
     const log = contents.group(ledger.group)
     raftChecker.opened(this.id, log)
+    if (log.doubt !== undefined) throw new Error(`The log is in doubt: ${log.doubt.reason}.`)
 
     const raftState = await readRaftState({
       group: ledger.group,

@@ -52,6 +52,8 @@ export async function runSimulation(seed: number): Promise<SimulationResult> {
   const scheduler = new Scheduler()
   const world = new SimulationWorld(seed, prng, scheduler, blueprint)
   const globals = installVirtualGlobals(scheduler, () => scheduler.current?.prng ?? world.prng)
+  const onUnhandled = (error: unknown): void => world.fail(error)
+  process.on('unhandledRejection', onUnhandled)
   let failure: SimulationResult['failure']
   try {
     await world.run()
@@ -59,6 +61,7 @@ export async function runSimulation(seed: number): Promise<SimulationResult> {
     failure = { message: messageOf(error), trace: world.trace() }
   } finally {
     globals.restore()
+    process.off('unhandledRejection', onUnhandled)
   }
   return {
     seed,
@@ -141,7 +144,8 @@ class SimulationWorld {
       busy: () => this.#busy,
       thinkMsMean: 100 + this.prng.float() * 500,
       addsMax: this.prng.chance(0.4) ? this.prng.between(1, Math.min(4, additionsMax)) : 0,
-      onFailure: (error) => this.#fail(error),
+      damaged: () => this.#replicas.some((replica) => replica.damaged),
+      onFailure: (error) => this.fail(error),
     }
     const clientCount = this.prng.between(2, 3)
     for (let at = 0; at < clientCount; at++) this.#client(`c${at + 1}`, at)
@@ -152,6 +156,10 @@ class SimulationWorld {
         counts: this.counts,
         replicas: this.#replicas,
         clients: this.#clients.map(({ process }) => process.name),
+        onDamaged: (replica) => {
+          replica.damaged = true
+          raftChecker.damaged(replica.id)
+        },
       },
       profile,
       this.#fork(),
@@ -199,7 +207,7 @@ class SimulationWorld {
     this.#scheduler.as(process, () => {
       this.#propose(process)
         .then(() => (done = true))
-        .catch((error: unknown) => this.#fail(error))
+        .catch((error: unknown) => this.fail(error))
     })
     const isPublished = (): boolean => this.#replicas.some(({ running }) => isQuiet(running?.replica.status()))
     await this.#expect(() => done && isPublished(), 'set-up', setUpMsMax)
@@ -221,7 +229,8 @@ class SimulationWorld {
     }
   }
 
-  #fail(error: unknown): void {
+  /** Ends the run with its first failure. */
+  fail(error: unknown): void {
     this.#failure ??= error instanceof Error ? error : new Error(String(error))
   }
 
@@ -229,15 +238,24 @@ class SimulationWorld {
   #stopped(replica: SimulatedReplica, error: unknown): void {
     this.counts.add('replica stopped by itself')
     if (!replica.disk.failed && !replica.damaged) {
-      this.#fail(new InvariantViolation(`${replica.name} stopped for no fault of its disk: ${messageOf(error)}`))
+      this.fail(new InvariantViolation(`${replica.name} stopped for no fault of its disk: ${messageOf(error)}`))
+      return
+    }
+    if (replica.damaged) {
+      this.counts.add('replica lost to damage')
+      replica.lost = true
       return
     }
     this.#faults.restart(replica, 500)
   }
 
+  get #living(): readonly SimulatedReplica[] {
+    return this.#replicas.filter(({ lost }) => !lost)
+  }
+
   /** Whether calm has come: one leader, known to all, and everyone has applied all there is. */
   #agree(): boolean {
-    const statuses = this.#replicas.map(({ running }) => running?.replica.status())
+    const statuses = this.#living.map(({ running }) => running?.replica.status())
     const [first] = statuses
     return (
       first !== undefined &&
@@ -273,12 +291,12 @@ class SimulationWorld {
     })
     await this.#expect(() => reader.finished, 'a new command published')
     await this.#expect(
-      () => this.#agree() && this.#replicas.every(({ running }) => running!.replica.status().publishedSize >= size),
+      () => this.#agree() && this.#living.every(({ running }) => running!.replica.status().publishedSize >= size),
       'its checkpoint on every replica',
     )
     this.counts.add('leaves', this.#ledgerChecker.largest)
     this.#history.check(entries)
-    for (const replica of this.#replicas) await this.#audit(replica)
+    for (const replica of this.#living) await this.#audit(replica)
   }
 
   async #audit(replica: SimulatedReplica): Promise<void> {
@@ -296,6 +314,10 @@ class SimulationWorld {
     }
     const { trustPolicy } = this.#blueprint
     const report = await auditTrail(trailFiles(files), { trustPolicy, verifier: oracleVerifier })
+    if (replica.damaged && !report.valid) {
+      this.counts.add('damage found by an audit')
+      return
+    }
     invariant(report.valid && report.complete, 'The audit of a trail found a problem.', {
       replica: name,
       problems: report.problems.slice(0, 3),

@@ -40,6 +40,8 @@ export interface WorkloadWorld extends LinkWorld {
   readonly thinkMsMean: number
   /** Additions of the run: their proofs cost real time. */
   readonly addsMax: number
+  /** Some disk was damaged: its replica may hand out what does not verify. */
+  readonly damaged: () => boolean
   readonly onFailure: (error: unknown) => void
 }
 
@@ -120,8 +122,14 @@ export class SimulatedClient {
   /** Counts an error that faults explain. @throws any other. */
   expected(error: unknown): void {
     const code = errorCode(error) ?? ''
-    if (unavailable.has(code) || overtaken.has(code) || (this.mayBeRevoked && revoked.has(code))) {
-      this.#world.counts.add(`client saw ${code}`)
+    const { damaged, counts } = this.#world
+    const explained =
+      unavailable.has(code) ||
+      overtaken.has(code) ||
+      (this.mayBeRevoked && revoked.has(code)) ||
+      (damaged() && code.startsWith('ERR_VERIFY_'))
+    if (explained) {
+      counts.add(`client saw ${code}`)
       return
     }
     throw new InvariantViolation(`A client got an error that no fault explains: ${String(error)}`, { code })
