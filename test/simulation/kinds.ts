@@ -7,6 +7,9 @@ const kinds: readonly string[] = [
   // of processes, disks and clocks
   ...['process killed', 'power lost', 'power lost everywhere', 'crash at a write', 'pause', 'restart'],
   ...['disk hung', 'disk slow', 'disk full', 'replica stopped by itself', 'clock jump'],
+  ...['bit flipped (wal)', 'bit flipped (trail)', 'write misdirected (wal)', 'write misdirected (trail)'],
+  // of leaders
+  ...['leadership transferred', 'leadership not transferred', 'leader stepped down', 'leader forgotten'],
   // Work
   ...['put', 'delete', 'append', 'add', 'read', 'read of nothing', 'sum read', 'receipt verified'],
   ...['client connected', 'client restarted', 'client saw ERR_OUTCOME_UNKNOWN'],

@@ -28,6 +28,8 @@ export interface FaultProfile {
   readonly fullDisk: number
   readonly flip: number
   readonly misdirect: number
+  /** Leadership is handed over, given up, or no longer believed in. */
+  readonly unseat: number
   readonly clockJump: number
   /** Every clock's error, in ms. */
   readonly skewMsMax: number
@@ -63,6 +65,7 @@ export function drawFaults(prng: Prng): FaultProfile {
     // Two thirds of the runs keep their disks: a replica that cannot mend itself is missing from then on.
     flip: prng.chance(0.5) ? 0 : rate(0.01),
     misdirect: prng.chance(0.5) ? 0 : rate(0.005),
+    unseat: rate(0.02),
     clockJump: rate(0.03),
     skewMsMax: prng.float() * 200,
   }
@@ -179,6 +182,7 @@ export class FaultInjector {
     const { kill, losePower, crashAtWrite, pause, hang, slowDisk, fullDisk, clockJump } = this.#profile
     const { disk, process } = replica
     const prng = this.#prng
+    if (prng.chance(this.#profile.unseat)) this.#unseat(replica)
     if (prng.chance(kill)) return this.#crash(replica, 'kill')
     if (prng.chance(losePower)) return this.#crash(replica, 'power')
     if (prng.chance(crashAtWrite) && disk.countdown === undefined) {
@@ -215,6 +219,29 @@ export class FaultInjector {
       counts.add('clock jump')
       replica.clockErrorMs = (2 * prng.float() - 1) * 10 ** prng.between(3, 8)
     }
+  }
+
+  /** What an operator may ask of any replica at any time. */
+  #unseat({ running, process }: SimulatedReplica): void {
+    if (running === undefined || process?.paused === true) return
+    const { counts, scheduler, replicas } = this.#world
+    const { replicator } = running
+    scheduler.as(running.process, () => {
+      const roll = this.#prng.float()
+      if (roll < 0.6) {
+        const { id } = this.#prng.pick(replicas)
+        replicator.transferLeadership(id).then(
+          () => counts.add('leadership transferred'),
+          () => counts.add('leadership not transferred'),
+        )
+      } else if (roll < 0.8) {
+        if (replicator.status().role === 'leader') counts.add('leader stepped down')
+        replicator.stepDown()
+      } else {
+        counts.add('leader forgotten')
+        replicator.forgetLeader()
+      }
+    })
   }
 
   /** Whether its process runs or not. */

@@ -170,7 +170,10 @@ export class RaftChecker {
     })
     if (known !== undefined) return
     this.#leaderOfTerm.set(term, id)
-    this.#countVote(id, term, id)
+    invariant((this.#votes.get(`${id}@${term}`) ?? id) === id, 'A leader voted for another in its term.', {
+      term,
+      leader: id,
+    })
     const { appended } = this.#peer(id)
     for (const [index, entry] of this.#applied.entries()) {
       if (entry === undefined || index <= appended.base) continue
@@ -183,29 +186,27 @@ export class RaftChecker {
   }
 
   /**
-   * Asking promises nothing of the term, but it vouches for the candidate's log: a grant may arrive after the candidate
+   * Asking promises nothing of the term (a crash may take the candidate's vote for itself back, which nobody counted), but it vouches for the candidate's log: a grant may arrive after the candidate
    * has lost what it had not synced, and would then elect a log that nobody voted for.
    */
   #asksForVotes({ from, term, lastLogIndex, lastLogTerm }: Extract<Message, { type: 'vote' }>): void {
-    this.#countVote(from, term, from)
     const { durable } = this.#peer(from)
-    const lastIndex = durable.base + durable.terms.length
     invariant(
-      lastIndex === lastLogIndex && (termAt(durable, lastLogIndex) ?? 0) === lastLogTerm,
+      lastLogIndex <= durable.base || termAt(durable, lastLogIndex) === lastLogTerm,
       'A candidate vouches for a log that is not on its disk.',
       { candidate: from, term, lastLogIndex, durable: describeLog(durable) },
     )
   }
 
-  #countVote(id: string, term: number, candidate: string): void {
+  #votesFor(id: string, term: number, candidate: string): void {
     const name = `${id}@${term}`
     const known = this.#votes.get(name) ?? candidate
-    invariant(known === candidate, 'Two votes of one voter in one term.', { voter: id, term })
+    invariant(known === candidate, 'Two votes of one voter in one term.', {
+      voter: id,
+      term,
+      candidates: `${known} ${candidate}`,
+    })
     this.#votes.set(name, candidate)
-  }
-
-  #votesFor(id: string, term: number, candidate: string): void {
-    this.#countVote(id, term, candidate)
     const { hardState } = this.#peer(id).durable
     invariant(
       hardState !== undefined &&
