@@ -85,6 +85,17 @@ export class LedgerDriver {
     return driver
   }
 
+  /** A ledger that came from a snapshot of another one's log, with what that log held up to there. */
+  static joined(other: LedgerDriver, state: State, ledger: Ledger): LedgerDriver {
+    const driver = new LedgerDriver(state, { ledger, leaf: other.leaves[0]!, closed: other.closed[0]! })
+    driver.leaves.splice(0, Infinity, ...other.leaves.slice(0, ledger.treeSize))
+    driver.closed.splice(0, Infinity, ...other.closed.filter(({ size }) => size <= ledger.treeSize))
+    driver.entries.push(...other.entries.slice(0, ledger.appliedIndex))
+    driver.now = ledger.logTime
+    driver.#index = ledger.appliedIndex
+    return driver
+  }
+
   /** Commits a proposal, which must be applied; returns the verdicts. */
   async apply(proposal: Proposal, proofs = byFirstByte): Promise<readonly number[]> {
     const outcome = await this.commit(proposal, proofs)
