@@ -101,7 +101,15 @@ export const peerHeader = choice('peer-header', {
       { priority: [5, count] },
     ),
   ],
-  preVoteResp: [17, record('pre-vote-resp', { group: [1, groupId], term: [2, fromOne], granted: [3, boolean()] })],
+  /** A refusal names an entry that its sender knows to be committed. */
+  preVoteResp: [
+    17,
+    record(
+      'pre-vote-resp',
+      { group: [1, groupId], term: [2, fromOne], granted: [3, boolean()] },
+      { commit: [4, count], commitTerm: [5, count] },
+    ),
+  ],
   vote: [
     18,
     record(
@@ -111,7 +119,14 @@ export const peerHeader = choice('peer-header', {
       { priority: [5, count], transfer: [6, boolean()] },
     ),
   ],
-  voteResp: [19, record('vote-resp', { group: [1, groupId], term: [2, fromOne], granted: [3, boolean()] })],
+  voteResp: [
+    19,
+    record(
+      'vote-resp',
+      { group: [1, groupId], term: [2, fromOne], granted: [3, boolean()] },
+      { commit: [4, count], commitTerm: [5, count] },
+    ),
+  ],
   /** Its bodies are the payloads of `entries` in turn. */
   append: [
     20,
@@ -163,8 +178,11 @@ export const peerHeader = choice('peer-header', {
     27,
     record('read-index-resp', { group: [1, groupId], term: [2, fromOne], context: [3, count], index: [4, count] }),
   ],
-  /** The group is idle: the leader's silence is no reason to campaign. */
-  quiesce: [28, record('quiesce', { group: [1, groupId], term: [2, fromOne], index: [3, count] })],
+  /** The group is idle: the leader's silence is no reason to campaign. With `wake`: it is idle no more. */
+  quiesce: [
+    28,
+    record('quiesce', { group: [1, groupId], term: [2, fromOne], index: [3, count] }, { wake: [4, boolean()] }),
+  ],
   /** The sender's signatures of one checkpoint, as lines of a note; verified before they count. */
   cosignatures: [
     32,

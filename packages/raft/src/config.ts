@@ -7,6 +7,7 @@ export function completeConfig(config: RaftConfig): Required<RaftConfig> {
   const complete: Required<RaftConfig> = {
     ...config,
     priority: config.priority ?? 0,
+    commitInRefusals: config.commitInRefusals ?? true,
     forwardProposals: config.forwardProposals ?? false,
     forwardReads: config.forwardReads ?? false,
     leaseMs: config.leaseMs ?? 0,
@@ -32,7 +33,7 @@ export function completeConfig(config: RaftConfig): Required<RaftConfig> {
   for (const value of [maxClockErrorMs, initialTimeMs, leaseMs]) {
     check(Number.isSafeInteger(value) && value >= 0, 'times are whole numbers of milliseconds from 0')
   }
-  check(Number.isSafeInteger(complete.priority), 'priority is a whole number')
+  check(Number.isSafeInteger(complete.priority) && complete.priority >= 0, 'priority is a whole number from 0')
   check(electionTicks > heartbeatTicks, 'electionTicks must exceed heartbeatTicks')
   check(leaseMs === 0 || checkQuorum, 'leaseMs needs checkQuorum: without it nobody promises to refuse votes')
   return complete

@@ -55,6 +55,12 @@ export class Election {
     if (led) core.transfer.ledNoMore()
   }
 
+  /** The host wants it now. Where the leader reads by lease, our answer to its heartbeat promised to wait. */
+  campaignNow(): void {
+    if (this.#core.config.leaseMs > 0 && this.hearsLeader) return
+    this.campaign('election')
+  }
+
   /**
    * Asks for votes if this replica may. A transfer asks nobody beforehand: it is no return from a partition, and the
    * leader wants it.
@@ -67,8 +73,6 @@ export class Election {
     // Our own vote could not become durable, so we would only disturb the others.
     if (this.diskStalled) return
     if (core.term >= termMax) return
-    // Voting for ourselves now would break the promise that our answer to the leader's heartbeat was.
-    if (why === 'election' && core.config.leaseMs > 0 && this.hearsLeader && !this.#alone()) return
     if (why === 'transfer' || !core.config.preVote) return this.#becomeCandidate(why === 'transfer')
     core.role = 'preCandidate'
     core.leaderId = undefined
@@ -116,14 +120,16 @@ export class Election {
   }
 
   answer(request: PreVoteMessage | VoteMessage, granted: boolean): void {
-    const { id, term, out } = this.#core
-    const envelope = { from: id, to: request.from, term: granted ? request.term : term, granted }
+    const { id, term, out, log, commit, config } = this.#core
+    const hint = granted || !config.commitInRefusals ? {} : { commit, commitTerm: log.term(commit)! }
+    const envelope = { from: id, to: request.from, term: granted ? request.term : term, granted, ...hint }
     if (request.type === 'preVote') out.send({ type: 'preVoteResp', ...envelope })
     else if (granted) out.hold({ type: 'voteResp', ...envelope })
     else out.send({ type: 'voteResp', ...envelope })
   }
 
   handleResponse(message: PreVoteRespMessage | VoteRespMessage): void {
+    this.#learnCommit(message)
     const { role, term } = this.#core
     if (role !== (message.type === 'voteResp' ? 'candidate' : 'preCandidate')) return
     // A grant for an earlier pre-campaign says nothing about this one.
@@ -170,6 +176,17 @@ export class Election {
     const { id, log, config } = this.#core
     const request = { from: id, term, lastLogIndex: log.lastIndex, lastLogTerm: log.lastTerm }
     return config.priority === 0 ? request : { ...request, priority: config.priority }
+  }
+
+  /**
+   * A refuser may know more to be committed than we do; what of it our log holds is committed here too. If that
+   * changes who votes, this campaign was held among the wrong ones.
+   */
+  #learnCommit({ commit = 0, commitTerm = 0 }: PreVoteRespMessage | VoteRespMessage): void {
+    const core = this.#core
+    if (core.role === 'leader' || commit <= core.commit || core.log.term(commit) !== commitTerm) return
+    core.commitTo(commit)
+    if (core.reconfiguration.hasUnapplied) this.becomeFollower(core.term, undefined)
   }
 
   #becomeCandidate(transfer: boolean): void {

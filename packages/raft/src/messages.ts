@@ -30,7 +30,13 @@ export interface PreVoteMessage extends Envelope {
   readonly priority?: number
 }
 
-export interface PreVoteRespMessage extends Envelope {
+/** With a refusal: an entry that the sender knows to be committed. Absent together. */
+interface CommitHint {
+  readonly commit?: number
+  readonly commitTerm?: number
+}
+
+export interface PreVoteRespMessage extends Envelope, CommitHint {
   readonly type: 'preVoteResp'
   readonly granted: boolean
 }
@@ -47,7 +53,7 @@ export interface VoteMessage extends Envelope {
 }
 
 /** A granted vote leaves once it is durable. */
-export interface VoteRespMessage extends Envelope {
+export interface VoteRespMessage extends Envelope, CommitHint {
   readonly type: 'voteResp'
   readonly granted: boolean
 }
@@ -196,7 +202,7 @@ export function checkMessage(message: Message): void {
     case 'preVote':
     case 'vote':
       require(isCount(message.lastLogIndex) && isTerm(message.lastLogTerm), 'has no valid last log position')
-      require(message.priority === undefined || Number.isSafeInteger(message.priority), 'has no valid priority')
+      require(isCount(message.priority ?? 0), 'has no valid priority')
       return
     case 'append':
       require(isCount(message.prevLogIndex) && isTerm(message.prevLogTerm), 'has no valid previous log position')
@@ -231,6 +237,8 @@ export function checkMessage(message: Message): void {
       return
     case 'preVoteResp':
     case 'voteResp':
+      require(isCount(message.commit ?? 0) && isTerm(message.commitTerm ?? 0), 'has no valid commit index')
+      return
     case 'timeoutNow':
       return
   }

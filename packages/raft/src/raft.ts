@@ -18,7 +18,7 @@ import { completeConfig } from './config.ts'
 import { Core } from './core.ts'
 import { type CoreDump, dumpCore, loadCore } from './dump.ts'
 import { type ReadonlyRaftLog } from './log.ts'
-import { isSnapshotMeta, type PeerId, type SnapshotMeta } from './membership.ts'
+import { type ConfState, isSnapshotMeta, type PeerId, type SnapshotMeta } from './membership.ts'
 import { checkMessage, isKnownMessage, type Message } from './messages.ts'
 import { PendingWrites } from './pending-writes.ts'
 import { loadPersisted } from './persisted.ts'
@@ -105,6 +105,15 @@ export class Raft {
     return this.#core.log
   }
 
+  /**
+   * The configuration as of `index`, for a snapshot of that index: what has taken effect may be ahead of what the
+   * machine has applied. Undefined before what is known or after what has taken effect; with `confChangeOnApply` the
+   * host knows itself.
+   */
+  confStateAt(index: number): ConfState | undefined {
+    return this.#core.reconfiguration.at(index)
+  }
+
   get term(): number {
     return this.#core.term
   }
@@ -176,7 +185,7 @@ export class Raft {
         core.reads.ask(input)
         break
       case 'campaign':
-        core.election.campaign('election')
+        core.election.campaignNow()
         break
       case 'unreachable':
         core.replication.unreachable(input.peer)
@@ -198,6 +207,7 @@ export class Raft {
           { index: input.index, applied: core.applied },
         )
         core.log.compact(input.index)
+        core.reconfiguration.compacted(input.index)
         break
       case 'snapshotAvailable':
         this.#snapshotAvailable(input.meta)

@@ -13,7 +13,13 @@ import { type ConfChange, type ConfState, emptyConfState, leaveJoint, type PeerI
 import { isJointQuorum } from './quorum.ts'
 import { type DropReason, emptyDigestHex, membershipKind } from './types.ts'
 
+interface Era {
+  readonly from: number
+  readonly confState: ConfState
+}
+
 export interface ReconfigurationDump {
+  readonly history: readonly Era[]
   readonly confState: ConfState
   readonly confIndex: number
   readonly pendingIndex: number
@@ -25,6 +31,8 @@ export class Reconfiguration {
   #members: readonly PeerId[] = []
   /** The configuration holds up to here; changes after it wait. */
   #confIndex = 0
+  /** Configurations and the index from which each holds; the first since before the log's base. */
+  #history: readonly Era[] = []
   /** While leading: entries after this one change no membership; conservative at the start. */
   #pendingIndex = 0
 
@@ -55,6 +63,18 @@ export class Reconfiguration {
   start(confState: ConfState, confIndex: number): void {
     this.#set(confState)
     this.#confIndex = confIndex
+    this.#history = [{ from: confIndex, confState }]
+  }
+
+  /** The configuration as of `index`, undefined if that is before what is known, or after what has taken effect. */
+  at(index: number): ConfState | undefined {
+    return index > this.#confIndex ? undefined : this.#history.findLast(({ from }) => from <= index)?.confState
+  }
+
+  /** The log begins after `index`. */
+  compacted(index: number): void {
+    const kept = this.#history.findLastIndex(({ from }) => from <= index)
+    if (kept > 0) this.#history = this.#history.slice(kept)
   }
 
   /** The configuration of a snapshot, which replaces every other. */
@@ -97,6 +117,7 @@ export class Reconfiguration {
       if (next.index > index) break
       this.#confIndex = next.index
       this.apply(next.change)
+      this.#history = [...this.#history, { from: next.index, confState: this.#confState }]
       this.#core.out.effects.push({ type: 'confChanged', index: next.index, confState: this.#confState })
     }
     this.#confIndex = index
@@ -143,11 +164,17 @@ export class Reconfiguration {
   }
 
   dump(): ReconfigurationDump {
-    return { confState: this.#confState, confIndex: this.#confIndex, pendingIndex: this.#pendingIndex }
+    return {
+      history: this.#history,
+      confState: this.#confState,
+      confIndex: this.#confIndex,
+      pendingIndex: this.#pendingIndex,
+    }
   }
 
-  load({ confState, confIndex, pendingIndex }: ReconfigurationDump): void {
+  load({ confState, confIndex, pendingIndex, history }: ReconfigurationDump): void {
     this.start(confState, confIndex)
+    this.#history = history
     this.#pendingIndex = pendingIndex
   }
 

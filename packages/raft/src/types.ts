@@ -77,8 +77,13 @@ export interface RaftConfig {
 
   // What etcd's raft does not have, or has as an option. Left out, each has the value given here.
 
-  /** Who should rather lead: a replica refuses its vote to one of lower priority whose log is not longer. 0. */
+  /** Who should rather lead, from 0: a replica refuses its vote to one of lower priority whose log is not longer. 0. */
   readonly priority?: number
+  /**
+   * A refused vote tells what the refuser knows to be committed. Without it a group can wait for ever for the vote of
+   * a replica that is no member any more, knows it, and has the longer log (raft-rs). true.
+   */
+  readonly commitInRefusals?: boolean
   /** A follower sends proposals on to its leader instead of dropping them. false. */
   readonly forwardProposals?: boolean
   /** A follower or learner asks its leader for the index of a read instead of failing it. false (etcd: always). */

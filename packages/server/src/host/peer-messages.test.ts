@@ -9,8 +9,10 @@ const digest = new Uint8Array(32).fill(1)
 const messages: readonly Message[] = [
   { ...envelope, type: 'preVote', lastLogIndex: 5, lastLogTerm: 2 },
   { ...envelope, type: 'preVoteResp', granted: true },
+  { ...envelope, type: 'preVoteResp', granted: false, commit: 4, commitTerm: 2 },
   { ...envelope, type: 'vote', lastLogIndex: 5, lastLogTerm: 2 },
   { ...envelope, type: 'voteResp', granted: false },
+  { ...envelope, type: 'voteResp', granted: false, commit: 4, commitTerm: 2 },
   {
     ...envelope,
     type: 'append',
@@ -33,6 +35,7 @@ const messages: readonly Message[] = [
   { ...envelope, type: 'readIndex', context: 7 },
   { ...envelope, type: 'readIndexResp', context: 7, index: 9 },
   { ...envelope, type: 'quiesce', index: 9 },
+  { ...envelope, type: 'quiesce', index: 9, wake: true },
 ]
 
 it.each(messages)('a Raft message survives the wire: $type', (message) => {
