@@ -1,6 +1,7 @@
 /** A replica's disk: write-ahead log, state store, trail files, data directory, each with a memory twin. */
 export { openDataDirectory, type DataDirectory, type DataIdentity } from './data-directory.ts'
 export { createFileWal, createMemoryWal } from './wal/open-wal.ts'
+export { createScrubber, type Scrubber, type ScrubberOptions } from './wal/scrubber.ts'
 export {
   type Wal,
   type WalAppend,
@@ -15,6 +16,7 @@ export {
   type WalOptions,
   type WalRepairs,
   type WalRetention,
+  type WalScrub,
   type WalSettlement,
 } from './wal/wal.ts'
 export { createLevelStateStore, stateDatabase } from './state-store/level-state-store.ts'

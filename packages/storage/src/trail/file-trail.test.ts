@@ -448,6 +448,11 @@ describe('the trail on a failing disk', () => {
       return bytes
     })
     expect(await codeOf(trail.readBody(3))).toBe('ERR_TRAIL_DAMAGED')
+    for (const damaged of [new Uint8Array(1), new Uint8Array(600), new Uint8Array(513).fill(1)]) {
+      disk.damage(entriesPath(0), () => damaged)
+      expect(await codeOf(trail.readEntry(3))).toBe('ERR_TRAIL_DAMAGED')
+      expect(await codeOf(trail.file(entriesPath(0, 5)))).toBe('ERR_TRAIL_DAMAGED')
+    }
   })
 })
 

@@ -28,7 +28,7 @@ import {
 } from '../errors.ts'
 import { diskSource, fillTile } from './backfill.ts'
 import { packSlots, PackTable, packTableBytes, readSlot } from './pack.ts'
-import { type RecoveredTrail, recoverTrail, tileOf } from './recover-trail.ts'
+import { parseTile, type RecoveredTrail, recoverTrail, tileOf } from './recover-trail.ts'
 import { firstTile, hashBytes, hashRow, TileRow } from './tile-row.ts'
 import { TrailFiles } from './trail-files.ts'
 import { readTrailFrom, trailFromPath, writeTrailFrom } from './trail-from.ts'
@@ -397,10 +397,7 @@ class FileTrail implements TrailStore {
   async #entriesOf(index: number): Promise<Uint8Array[]> {
     let entries = this.#parsed.get(index)
     if (entries === undefined) {
-      entries = this.#entries.format.parse(await this.#fullTile(this.#entries, index))
-      if (entries.length !== tileWidthMax) {
-        throw new TrailDamagedError(this.#entries.format.path(index), `has ${entries.length} leaf records`)
-      }
+      entries = itemsOf(this.#entries, index, await this.#fullTile(this.#entries, index))
       this.#parsed.set(index, entries)
       if (this.#parsed.size > parsedTilesMax) this.#parsed.delete(this.#parsed.keys().next().value!)
     }
@@ -447,7 +444,7 @@ class FileTrail implements TrailStore {
     if (index * tileWidthMax >= row.first) return bytesFile(row.tile(index, width), true)
     const full = await this.#fullTile(row, index)
     if (width === tileWidthMax) return bytesFile(full, true)
-    return bytesFile(row.format.format(row.format.parse(full).slice(0, width)), true)
+    return bytesFile(row.format.format(itemsOf(row, index, full).slice(0, width)), true)
   }
 
   /** A pack as of now: its table is copied, so that it never names data behind `size`. */
@@ -513,4 +510,11 @@ function bytesFile(bytes: Uint8Array, immutable: boolean): TrailFile {
     immutable,
     read: (start, length) => Promise.resolve(bytes.slice(start, start + length)),
   }
+}
+
+/** The items of a full tile. */
+function itemsOf({ format }: TileRow, index: number, bytes: Uint8Array): Uint8Array[] {
+  const items = parseTile(format, bytes)
+  if (items?.length !== tileWidthMax) throw new TrailDamagedError(format.path(index), 'is malformed')
+  return items
 }

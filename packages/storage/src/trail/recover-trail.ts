@@ -144,7 +144,7 @@ export async function recoverTrail(
 }
 
 /** The items of a tile, or undefined if it is malformed. */
-function parseTile(format: TileRowFormat, bytes: Uint8Array): Uint8Array[] | undefined {
+export function parseTile(format: TileRowFormat, bytes: Uint8Array): Uint8Array[] | undefined {
   try {
     return format.parse(bytes)
   } catch (error) {

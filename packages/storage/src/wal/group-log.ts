@@ -62,16 +62,17 @@ export class GroupLog {
 
   /** The entry `index`, or of those known after the gap of a doubt. @throws RangeError if it is not here. */
   slot(index: number): Slot {
-    const slot = this.#slots[index - this.baseIndex - 1] ?? this.#knownSlot(index)
+    const slot = this.find(index)
     if (slot === undefined) {
       throw new RangeError(`entry ${index} is not in the log, which holds ${this.baseIndex + 1} to ${this.lastIndex}`)
     }
     return slot
   }
 
-  #knownSlot(index: number): Slot | undefined {
+  /** The same, or undefined if it is not here. */
+  find(index: number): Slot | undefined {
     const known = this.doubt?.known ?? []
-    return known[index - (known[0]?.ref.index ?? 0)]
+    return this.#slots[index - this.baseIndex - 1] ?? known[index - (known[0]?.ref.index ?? 0)]
   }
 
   /** Term of entry `index`, which is the base or later. */

@@ -3,6 +3,7 @@
  * the plan out (segmented-wal.ts), an offline check only looks at it (fsck).
  */
 import { type Disk } from '../disk/disk.ts'
+import { readableFile } from './readable.ts'
 import { Replay } from './replay.ts'
 import { scanSegment, type ScannedSegment } from './scan.ts'
 import { parseSegmentName, Segment, segmentNames } from './segment.ts'
@@ -32,7 +33,7 @@ export interface LogPlan {
  * @throws `ERR_WAL_CORRUPT`, `ERR_DATA_DIR_FOREIGN`.
  */
 export async function readLog(
-  disk: Pick<Disk, 'list' | 'readFile'>,
+  disk: Pick<Disk, 'list' | 'open' | 'readFile'>,
   identity: WalIdentity,
   checkDigests = false,
   onSegment: (done: number, of: number) => void = () => {},
@@ -45,8 +46,8 @@ export async function readLog(
   const replay = new Replay(identity.peerId)
   for (const [number, firstSequence] of firsts.entries()) {
     const names = segmentNames(firstSequence)
-    const wal = await disk.readFile(names.wal)
-    const refs = await disk.readFile(names.refs)
+    const wal = await readableFile(disk, names.wal)
+    const refs = await readableFile(disk, names.refs)
     const files = { firstSequence, endSequence: firsts[number + 1], wal, refs }
     const scanned = scanSegment(files, identity, checkDigests)
     repairs.bytesCut += scanned.bytesCut

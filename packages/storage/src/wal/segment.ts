@@ -79,7 +79,7 @@ export class Segment {
   }
 
   async close(): Promise<void> {
-    for (const file of this.#files ?? []) await file.close()
+    for (const file of new Set(this.#files)) await file.close()
     this.#files = undefined
   }
 }

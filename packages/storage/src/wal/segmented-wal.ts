@@ -18,6 +18,7 @@ import {
   type WalRecordHeader,
   walRecordHeaderBytes,
   walRecordKinds,
+  walSegmentHeaderBytes,
   writeWalRecord,
 } from '@cipherlog/format/wal-record'
 import type { EntryRef, HardState } from '@cipherlog/raft'
@@ -33,6 +34,7 @@ import { checkAppend, checkSettlement, type Draft, hardStateDraft, plainDraft, t
 import { type Doubt, GroupLog, type Slot } from './group-log.ts'
 import { readSlots, rewritePayload } from './read-slots.ts'
 import { mendSegment, readLog, type SegmentPlan } from './recover.ts'
+import { type ScrubCursor, scrubSegment } from './scrub-segment.ts'
 import { createSegment, openSegmentFiles, preallocate, type Segment, segmentNames } from './segment.ts'
 import {
   type Wal,
@@ -43,6 +45,7 @@ import {
   type WalGroupContents,
   type WalOptions,
   type WalRetention,
+  type WalScrub,
   type WalSettlement,
 } from './wal.ts'
 
@@ -118,7 +121,9 @@ class SegmentedWal implements Wal {
   #confirmer: Promise<void> | undefined
   readonly #reads = new Set<Promise<unknown>>()
   /** Writes into records that are there already. */
-  readonly #writesInPlace = new Set<Promise<void>>()
+  readonly #writesInPlace = new Set<Promise<unknown>>()
+  /** The segment scrubbed last, and where in it to go on; nowhere if it is done. */
+  #scrubbed: { readonly firstSequence: number; readonly next: ScrubCursor | undefined } | undefined
   /** Slots with a payload in memory, oldest first. */
   readonly #cache = new Set<Slot>()
   #cacheBytes = 0
@@ -173,8 +178,16 @@ class SegmentedWal implements Wal {
     for (const { hex, log, token } of plan.replay.groups.values()) {
       const { doubt, hardState } = log
       const inDoubt = doubt === undefined ? undefined : doubt.resumed ? 'resumed' : 'open'
+      // Segments of version 1 have no tokens: no later term than its HardState's has written in the group.
+      log.fencingTerm = Math.max(log.fencingTerm, hardState?.term ?? 0)
       const written: Written = { ...log.baseAt(log.lastIndex), hardState, doubt: inDoubt }
-      this.#groups.set(hex, { hex, log, written, token: { ...token, flushNumber: 0 }, compactedTo: 0 })
+      this.#groups.set(hex, {
+        hex,
+        log,
+        written,
+        token: { term: log.fencingTerm, flush: Math.max(1, token.flush), flushNumber: 0 },
+        compactedTo: 0,
+      })
     }
     return {
       repairs: this.#readOnly ? { bytesCut: 0, recordsMended: 0, refsMended: 0 } : plan.repairs,
@@ -467,6 +480,51 @@ class SegmentedWal implements Wal {
     await this.#enqueue({ group, drafts, payloadBytes: 0, fencingTerm })
   }
 
+  async scrub(bytesMax: number): Promise<WalScrub> {
+    this.#checkWritable()
+    const found = { bytes: 0, mended: 0, headersLost: 0, finished: false }
+    const holes: { group: Uint8Array; ref: EntryRef }[] = []
+    while (found.bytes < bytesMax && !found.finished) {
+      const segment = this.#coldSegment()
+      if (segment === undefined) {
+        this.#scrubbed = undefined
+        found.finished = true
+        break
+      }
+      const start = { sequence: segment.firstSequence, offset: walSegmentHeaderBytes }
+      const { firstSequence, next } = this.#scrubbed ?? {}
+      const cursor = firstSequence === segment.firstSequence && next !== undefined ? next : start
+      const stretch = await this.#inPlace(() => scrubSegment(segment, cursor, bytesMax - found.bytes))
+      this.#scrubbed = { firstSequence: segment.firstSequence, next: stretch.next }
+      found.bytes += stretch.bytes
+      found.mended += stretch.mended
+      found.headersLost += stretch.headersLost
+      for (const { groupHex, index, offset } of stretch.damaged) {
+        const log = this.#groups.get(groupHex)?.log
+        const slot = log?.find(index)
+        // Entries that were truncated or compacted are nobody's loss.
+        if (slot?.segment !== segment || slot.offset !== offset) continue
+        if (slot.payload !== undefined) {
+          const { payload } = slot
+          await this.#inPlace(() => rewritePayload(slot, payload))
+          found.mended++
+        } else if (!slot.damaged) {
+          slot.damaged = true
+          holes.push({ group: log!.id.slice(), ref: slot.ref })
+        }
+      }
+    }
+    return { ...found, holes }
+  }
+
+  /** The segment that scrubbing goes on with; undefined at the end of those that are not written any more. */
+  #coldSegment(): Segment | undefined {
+    const { firstSequence = -1, next } = this.#scrubbed ?? {}
+    return this.#segments
+      .slice(0, -1)
+      .find((one) => (next === undefined ? one.firstSequence > firstSequence : one.firstSequence >= firstSequence))
+  }
+
   /** The record before all others that are written in doubt. */
   #resume(log: GroupLog): Draft {
     log.doubt = { ...log.doubt!, resumed: true }
@@ -474,11 +532,11 @@ class SegmentedWal implements Wal {
   }
 
   /** Runs a write into records that are there already. */
-  async #inPlace(write: () => Promise<void>): Promise<void> {
+  async #inPlace<T>(write: () => Promise<T>): Promise<T> {
     const writing = write()
     this.#writesInPlace.add(writing)
     try {
-      await writing
+      return await writing
     } catch (error) {
       this.#fail(error)
       throw this.#failure!

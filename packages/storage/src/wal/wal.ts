@@ -155,6 +155,20 @@ export interface WalRetention {
   readonly bytesMax: number
 }
 
+/** What one step of scrubbing found. */
+export interface WalScrub {
+  /** Bytes of segments reread. */
+  readonly bytes: number
+  /** Headers rewritten from their second copy, payloads from memory. */
+  readonly mended: number
+  /** Entries that are holes from now on. */
+  readonly holes: readonly { readonly group: Uint8Array; readonly ref: EntryRef }[]
+  /** Records whose header and its copy are both gone: at the next start they are a doubt. */
+  readonly headersLost: number
+  /** This step reached the end of the cold segments; the next begins with the first. */
+  readonly finished: boolean
+}
+
 export interface Wal {
   /**
    * Reads and checks the whole log; mends what its second copies allow. Called once, before anything else.
@@ -197,6 +211,12 @@ export interface Wal {
   compactTo(group: Uint8Array, index: number): Promise<number>
   /** Up to where to compact, at most `index` (what is persisted), so that `retention` is met and no more goes. */
   compactionIndex(group: Uint8Array, index: number, retention: WalRetention): number
+  /**
+   * Rereads the next segments that are not written any more, up to about `bytesMax` bytes of records, at least one;
+   * mends their headers from the second copy. One call at a time.
+   * @throws `ERR_STORAGE_FAILED`, `ERR_STORAGE_CLOSED`, `ERR_WAL_READ_ONLY`.
+   */
+  scrub(bytesMax: number): Promise<WalScrub>
   /** Waits for appends under way, then releases the files. */
   close(): Promise<void>
 }
