@@ -9,7 +9,8 @@
  * Before the state, whose keys begin with a letter, stands the *trail edge* under keys that begin with a zero byte: with
  * it a replica goes on with the trail while the files of older leaves are still missing. Its leaves are those from
  * `trailFrom` = 256·⌊(treeSize − 1) / 256⌋ on, under `00 01 ‖ leaf (u64)`. Its tiles, under `00 00 ‖ level (u8)` from
- * level 1 on, are those that cover leaf `trailFrom`, with the hashes that the tree has, 32 bytes each; none, none.
+ * level 1 on, are those that cover leaf `trailFrom`, with the hashes that the tree has so far, 32 bytes each; a tile
+ * without any is left out.
  */
 import {
   array,
@@ -44,7 +45,7 @@ export const snapshotManifest = record('snapshot-manifest', {
   version: [0, constant(formatVersion)],
   cluster: [1, clusterId],
   group: [2, groupId],
-  generation: [3, uint(0xffff_ffff)],
+  generation: [3, uint()],
   /** The log entry that closed the batch: everything up to it is in the state, nothing after it. */
   index: [4, uint(Number.MAX_SAFE_INTEGER, 1)],
   term: [5, uint(Number.MAX_SAFE_INTEGER, 1)],
