@@ -357,7 +357,8 @@ async function search(at: Scene, rows: readonly UsageEvent[], { doing, fact }: S
   doing('files and frames')
   const { sightings, files, bytes } = await searchFolders([...data, at.spyFolder], canaries)
   doing('databases')
-  for (const folderOfNode of data) sightings.push(...(await searchDatabase(await stateDatabase(join(folderOfNode, 'state')), canaries)))
+  for (const folderOfNode of data)
+    sightings.push(...(await searchDatabase(await stateDatabase(join(folderOfNode, 'state')), canaries)))
   require(sightings.length === 0, `plaintext was found: ${JSON.stringify(sightings[0])}`)
   // A search that looked at nothing would find nothing.
   const frames = (await readdir(at.spyFolder)).filter((name) => name.endsWith('.frames'))
