@@ -8,6 +8,8 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { kinds } from '../simulation/kinds.ts'
+import { SimulationPool } from './simulation-pool.ts'
 
 export const root = join(import.meta.dirname, '../..')
 
@@ -38,6 +40,7 @@ const everything = [
 ]
 
 const formatRuns = 100
+const simulations = new SimulationPool()
 
 export const parts: Readonly<Record<string, Part>> = {
   raft: {
@@ -50,6 +53,18 @@ export const parts: Readonly<Record<string, Part>> = {
       ...['elections', 'committed', 'proposed', 'lost', 'truncations', 'reads', 'readsFailed', 'crashes'],
       ...['tornWrites', 'stepDowns', 'dropped', 'duplicated', 'clogs', 'pauses', 'partitions', 'hangs'],
     ],
+  },
+  simulation: {
+    about: 'the whole system on virtual time: clusters of 3, 5 and 7, clients, operator and auditor under faults',
+    steps: 5000,
+    sources: [
+      ...sourcesOf('core', 'crypto', 'format', 'merkle', 'registry', 'raft', 'proof', 'machine', 'storage', 'api'),
+      ...sourcesOf('audit', 'client'),
+      ...['packages/server/src/pipeline/*.ts', 'packages/testkit/src/simulation/*.ts'],
+    ],
+    replay: (seed) => `npm run test:sim -- --seed ${seed}`,
+    step: simulationStep,
+    mustHappen: kinds,
   },
   formats: {
     about: `every codec on random values and mutations against a slow twin, ${formatRuns} runs of each property a seed`,
@@ -85,6 +100,11 @@ function raftStep(seed: number): Step {
   } catch (error) {
     return { counts: {}, failure: lineOf(error) }
   }
+}
+
+async function simulationStep(seed: number): Promise<Step> {
+  const { counts, failure } = await simulations.run(seed)
+  return failure === undefined ? { counts } : { counts, failure: failure.message.slice(0, 400) }
 }
 
 interface VitestReport {

@@ -1,5 +1,5 @@
 /**
- * What takes longer than a pull request may wait: `npm run test:long -- [--only raft|formats|crashes|flips]
+ * What takes longer than a pull request may wait: `npm run test:long -- [--only raft|simulation|formats|crashes|flips]
  * [--minutes N] [--seed N]`.
  *
  * Each part works through its seeds and stops when it has enough or when time is up; a step that would not end in

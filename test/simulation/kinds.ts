@@ -1,5 +1,5 @@
 /** What must have happened in a set of seeds, or it has tested less than it says. */
-const kinds: readonly string[] = [
+export const kinds: readonly string[] = [
   // Faults of the network
   ...['message lost', 'message repeated', 'message cut off', 'path clogged'],
   ...['partition (size)', 'partition (split)', 'partition (one isolated)', 'partition healed'],
