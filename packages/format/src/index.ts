@@ -177,6 +177,7 @@ export {
   storedSession,
   storedValue,
   type StoredEnvelope,
+  type StoredGroupStart,
   type StoredLedger,
   type StoredSession,
   type StoredValue,

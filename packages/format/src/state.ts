@@ -74,6 +74,7 @@ export const storedGroupStart = record('stored-group-start', {
   signed: [1, bytes(1, groupStartBytesMax + 4096)],
   links: [2, array(policyChainLink, 256)],
 })
+export type StoredGroupStart = TypeOf<typeof storedGroupStart>
 
 /** Batch sizes with their roots that a signer may name as `seen`. */
 export const storedSeen = record('stored-seen', { rootHash: [1, digest], logTime: [2, uint()] })

@@ -37,6 +37,7 @@ import {
 } from '@cipherlog/format'
 import { rootOfBatch } from '@cipherlog/merkle/batch'
 import {
+  buildGroupStart,
   buildKeyEvent,
   buildQuarantine,
   clusterOf,
@@ -45,6 +46,7 @@ import {
   positionAfter,
   readySignature,
   signGenesis,
+  signGroupStart,
   signKeyEvent,
   signQuarantine,
   type ChainPosition,
@@ -205,6 +207,30 @@ export class TestCluster {
       signers.map((index) => ({ index, secretKey: seedOf(operators[index]!) })),
     )
     return { kind: entryKinds.quarantine, signed, body: new Uint8Array(0) }
+  }
+
+  /** Lets a log go on as the next generation on these replicas, signed by two operators unless a test says otherwise. */
+  groupStart(
+    ledger: Ledger,
+    end: Seen,
+    replicas: readonly string[],
+    changes: Partial<Parameters<typeof buildGroupStart>[0]> = {},
+    signers: readonly number[] = [0, 1],
+  ): Uint8Array {
+    const { registry, group, generation, origin, logTime } = ledger
+    const bytes = buildGroupStart({
+      log: { cluster: this.id, group, generation, origin, operatorSetVersion: 0 },
+      end,
+      registryHead: registry.head,
+      cosigners: cosignerSetOf(replicas),
+      possessions: replicas.map((replica, i) => [i, possessionOf(seedOf(`${replica} answer`), roles.answer, this.id)]),
+      startedAt: logTime + minuteMs,
+      ...changes,
+    })
+    return signGroupStart(
+      bytes,
+      signers.map((index) => ({ index, secretKey: seedOf(operators[index]!) })),
+    )
   }
 
   get position(): ChainPosition {

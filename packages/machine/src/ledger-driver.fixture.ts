@@ -96,6 +96,15 @@ export class LedgerDriver {
     return driver
   }
 
+  /** A ledger right after a group start, in a copy of this driver's state as of its last batch record. */
+  async restored(signedGroupStart: Uint8Array, policyChain?: Uint8Array): Promise<LedgerDriver> {
+    const state = await copyOf(this.state)
+    const chain = policyChain ?? this.ledger.registry.policyChain(() => undefined)
+    const driver = new LedgerDriver(state, await Ledger.startGeneration(state, signedGroupStart, chain, ledgerOptions))
+    driver.now = driver.ledger.logTime
+    return driver
+  }
+
   /** Commits a proposal, which must be applied; returns the verdicts. */
   async apply(proposal: Proposal, proofs = byFirstByte): Promise<readonly number[]> {
     const outcome = await this.commit(proposal, proofs)

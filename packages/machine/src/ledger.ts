@@ -31,6 +31,7 @@ import {
   signedSessionOpening,
   stateRootAlgorithm,
   storedGenesis,
+  storedGroupStart,
   storedKeyEvent,
   storedLedger,
   verdicts,
@@ -40,7 +41,7 @@ import {
   type SnapshotPair,
   type StoredEnvelope,
 } from '@cipherlog/format'
-import { leafHash, origin } from '@cipherlog/merkle/verify'
+import { leafHash } from '@cipherlog/merkle/verify'
 import { CompactRange } from '@cipherlog/merkle/tree'
 import { findCircuit } from '@cipherlog/proof'
 import { openQuarantine, Registry, rulesVersionMax, unknownRules } from '@cipherlog/registry'
@@ -55,12 +56,13 @@ import {
   type Plan,
   type Proposal,
 } from './entry.ts'
+import { endGeneration, linksOf, replayKeyEvents } from './generations.ts'
 import { Machines } from './machines.ts'
 import { entryCostMs, planBundle } from './plan-bundle.ts'
 import { Quarantines, type NamedEntry } from './quarantines.ts'
 import { SeenTable } from './seen-table.ts'
 import { checkOpening, clientSessions, recordOpening, session } from './sessions.ts'
-import { stateKeys, statePrefixes } from './state-keys.ts'
+import { stateKeys } from './state-keys.ts'
 import { decodeStored, type State } from './state.ts'
 import { type StateMachine } from './state-machine.ts'
 
@@ -96,7 +98,7 @@ const operatorsWork: Admission = {
 export class Ledger {
   readonly registry: Registry
   readonly group: Uint8Array = group0
-  readonly generation: number = 0
+  readonly generation: number
   readonly origin: string
   readonly #state: State
   readonly #cells: Cells
@@ -136,8 +138,8 @@ export class Ledger {
     this.#appliedIndex = stored.appliedIndex
     this.#closedIndex = stored.appliedIndex
     this.#logTime = stored.logTime
-    const { cluster, genesis } = parts.registry
-    this.origin = origin({ name: genesis.name, cluster, group: this.group, generation: this.generation })
+    this.generation = parts.registry.generation
+    this.origin = parts.registry.origin
   }
 
   /**
@@ -188,14 +190,7 @@ export class Ledger {
     const [signedGenesis] = decodeStored(storedGenesis, genesisBytes)
     const registry = Registry.fromGenesis(signedGenesis)
     const seen = await SeenTable.open(state)
-    for await (const [, value] of state.iterate(statePrefixes.keyEvents)) {
-      const { signed, leafIndex, logTime, transitionSize } = decodeStored(storedKeyEvent, value)
-      // Decided when it was applied; the state store holds nothing that was refused.
-      const checked = registry.check(signed, { logTime, knowsSeen: () => true })
-      invariant(checked.kind === 'new', 'The state store repeats a key event.')
-      registry.apply(checked, { leafIndex, logTime })
-      if (transitionSize !== undefined) registry.noteTransition(transitionSize)
-    }
+    await replayKeyEvents(state, registry)
     checkCircuits(registry.circuits)
     const cells = await Cells.open(state, options.evaluator)
     invariant(cells.cellCount === stored.cellCount, 'The state store lacks cells.', { stored: stored.cellCount })
@@ -207,6 +202,48 @@ export class Ledger {
     )
     invariant(ledger.origin === stored.origin, 'The state store belongs to another log.', { origin: stored.origin })
     return ledger
+  }
+
+  /**
+   * Begins the next generation in a state that ends with a batch record of the one before, as a backup gives it: leaf 0
+   * is the group start, closed at once (size 2). Sessions end, their highest numbers stay; nobody has seen a
+   * checkpoint yet; all else goes on.
+   * @param policyChain - of the older generations, which this one goes on to publish; its sets are those of the state.
+   * @throws as {@link Ledger.open}; {@link VerificationError} `ERR_VERIFY_GROUP_START`, `ERR_VERIFY_POLICY_CHAIN`;
+   * {@link PolicyError}, {@link DecodeError}. The state is unchanged then.
+   */
+  static async startGeneration(
+    state: State,
+    signedGroupStart: Uint8Array,
+    policyChain: Uint8Array,
+    options: LedgerOptions,
+  ): Promise<{ ledger: Ledger; leaf: Leaf; closed: ClosedBatch }> {
+    const old = await Ledger.open(state, options)
+    invariant(old !== undefined, 'There is no state to go on from.')
+    const { registry } = old
+    const end = { treeSize: old.treeSize, rootHash: old.#tree.root() }
+    const opened = registry.checkGroupStart(signedGroupStart, { end, logTime: old.logTime })
+    const links = linksOf(policyChain, registry)
+    await endGeneration(state)
+    registry.startGeneration(opened, links)
+    state.put(stateKeys.groupStart(opened.start.generation), encode(storedGroupStart, { signed: opened.signed, links }))
+    const place = { logIndex: 0, logTime: opened.start.startedAt }
+    const cells = await Cells.open(state, options.evaluator)
+    const ledger = new Ledger(
+      { registry, state, cells, seen: new SeenTable(), options },
+      { tree: new CompactRange(), tail: [], appliedIndex: 0, logTime: place.logTime },
+    )
+    const digest = sha256(opened.signed)
+    const leaf = ledger.#append(leafKinds.groupStart, {
+      record: encode(leafRecord, { kind: leafKinds.groupStart, group: ledger.group, ...place, digest }),
+      signed: opened.signed,
+      trailBody: new Uint8Array(0),
+      digest,
+      verdicts: [],
+    })
+    const closed = await ledger.close(place)
+    invariant(closed?.size === 2, 'A group start did not close at size 2.')
+    return { ledger, leaf, closed }
   }
 
   get treeSize(): number {
@@ -327,6 +364,13 @@ export class Ledger {
     })
     if (checked.kind === 'duplicate') {
       const known = this.registry.event(checked.number)!
+      if (known.generation < this.generation) {
+        throw new RefusedError(
+          'ERR_OTHER_GROUP',
+          `The key event stands at leaf ${known.leafIndex} of generation ${known.generation}, which ended; it is in force.`,
+          { details: { leaf: known.leafIndex, generation: known.generation } },
+        )
+      }
       return { outcome: 'duplicate', answer: { leaf: known.leafIndex, digest: sha256(known.signed), verdicts: [] } }
     }
     const { operation } = checked.event
@@ -367,7 +411,12 @@ export class Ledger {
           this.registry.apply(checked, { leafIndex, logTime: place.logTime })
           this.#state.put(
             stateKeys.keyEvent(checked.event.number),
-            encode(storedKeyEvent, { signed: proposal.signed, leafIndex, logTime: place.logTime }),
+            encode(storedKeyEvent, {
+              signed: proposal.signed,
+              leafIndex,
+              logTime: place.logTime,
+              ...(this.generation === 0 ? {} : { generation: this.generation }),
+            }),
           )
           return { ...leafOf(place), keyEventNumber: checked.event.number }
         },

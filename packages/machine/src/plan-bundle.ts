@@ -426,5 +426,9 @@ function applyCommand(
   if (head.suite === suites.hpkeXwing && !mayUseEnvelope(state, bundle.client, head)) return verdicts.envelope
   const machine = context.machines.find(namespace)!
   const { slicesPerCellMax } = context.registry.genesis.limits
-  return machine.apply({ namespace, state, cells: context.cells, leaf, command, slicesPerCellMax }, head, bodies)
+  return machine.apply(
+    { namespace, state, cells: context.cells, leaf, command, generation: context.generation, slicesPerCellMax },
+    head,
+    bodies,
+  )
 }

@@ -10,19 +10,28 @@ function u64(value: number): Uint8Array {
 }
 
 /** Prefixes to iterate over when a ledger opens. */
-export const statePrefixes = { keyEvents: utf8('r'), cells: utf8('c'), seen: utf8('t') } as const
+export const statePrefixes = {
+  keyEvents: utf8('r'),
+  cells: utf8('c'),
+  seen: utf8('t'),
+  groupStarts: utf8('g'),
+  clientSessions: utf8('h'),
+  sessions: utf8('s'),
+  quarantines: utf8('u'),
+} as const
 
 export const stateKeys = {
   ledger: utf8('L'),
   genesis: utf8('G'),
   keyEvent: (number: number) => concatBytes(statePrefixes.keyEvents, u64(number)),
-  clientSessions: (client: Uint8Array) => concatBytes(utf8('h'), client),
-  session: (client: Uint8Array, number: number) => concatBytes(utf8('s'), client, u64(number)),
+  groupStart: (generation: number) => concatBytes(statePrefixes.groupStarts, u64(generation)),
+  clientSessions: (client: Uint8Array) => concatBytes(statePrefixes.clientSessions, client),
+  session: (client: Uint8Array, number: number) => concatBytes(statePrefixes.sessions, client, u64(number)),
   envelope: (id: Uint8Array) => concatBytes(utf8('e'), id),
   /** Namespace names hold no zero byte, so the separator cannot be confused. */
   value: (namespace: string, key: Uint8Array) => concatBytes(utf8('k'), utf8(namespace), separator, key),
   cell: (number: number) => concatBytes(statePrefixes.cells, u64(number)),
   seen: (treeSize: number) => concatBytes(statePrefixes.seen, u64(treeSize)),
-  quarantine: (index: number, digest: Uint8Array) => concatBytes(utf8('u'), u64(index), digest),
+  quarantine: (index: number, digest: Uint8Array) => concatBytes(statePrefixes.quarantines, u64(index), digest),
   quota: (client: Uint8Array) => concatBytes(utf8('q'), client),
 } as const

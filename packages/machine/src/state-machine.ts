@@ -14,6 +14,8 @@ export interface CommandContext {
   /** Place of the command: leaf of its bundle and number in it. */
   readonly leaf: number
   readonly command: number
+  /** Of the leaf; kept with what outlives a generation, whose leaves are counted anew. */
+  readonly generation: number
   readonly slicesPerCellMax: number
 }
 

@@ -13,8 +13,6 @@ export function checkCosignerSet(
   state: Pick<RegistryState, 'cluster' | 'keyUses' | 'cosignerSets'>,
   { set, possessions }: Extract<KeyOperation, { type: 'cosignerSet' }>,
 ): void {
-  const problem = problemOfCosignerSet(set)
-  if (problem !== undefined) refuse('ERR_REGISTRY_COSIGNERS', problem)
   const together = cosignersOf(newestCosignerSet(state), set)
   if (together > transitionCosignersMax) {
     refuse(
@@ -22,6 +20,16 @@ export function checkCosignerSet(
       `Old and new set have ${together} cosigner keys together, a checkpoint has room for ${transitionCosignersMax}; exchange the replicas in steps.`,
     )
   }
+  checkNewCosigners(state, { set, possessions })
+}
+
+/** A set by itself: its size and quorum, keys that nothing else has or had, answer keys that are at hand. */
+export function checkNewCosigners(
+  state: Pick<RegistryState, 'cluster' | 'keyUses'>,
+  { set, possessions }: Omit<Extract<KeyOperation, { type: 'cosignerSet' }>, 'type'>,
+): void {
+  const problem = problemOfCosignerSet(set)
+  if (problem !== undefined) refuse('ERR_REGISTRY_COSIGNERS', problem)
   checkKeyUses(state, usesOfCosignerSet(set))
   if (possessions.length !== set.members.length) {
     refuse('ERR_REGISTRY_POSSESSION', `Expected ${set.members.length} proofs of possession, one for each answer key.`)

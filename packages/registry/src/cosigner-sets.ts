@@ -15,7 +15,11 @@ export const batchLeavesMax = 255
 
 export interface CosignerSetEntry {
   readonly set: CosignerSet
-  /** Number of the key event; 0: genesis. */
+  /** Whose sizes it governs. */
+  readonly generation: number
+  /** The first of its generation, by genesis or group start: no set before it signs with it. */
+  readonly first: boolean
+  /** Number of the key event; 0: genesis; of a group start, the newest event before it. */
   readonly eventNumber: number
   /** Leaf of that event; the set governs every size above it. */
   readonly eventLeaf: number
@@ -56,11 +60,17 @@ export function isTransitionSize(size: number, eventLeaf: number): boolean {
 /**
  * Whose quorum a checkpoint of `size` leaves needs: one set, or old and new up to the transition size.
  * @param entries - in order, genesis first.
+ * @param generation - default: the newest.
  */
-export function setsFor(entries: readonly CosignerSetEntry[], size: number): readonly CosignerSet[] {
-  let i = entries.length - 1
-  while (i > 0 && size <= entries[i]!.eventLeaf) i--
-  const governing = entries[i]!
+export function setsFor(
+  entries: readonly CosignerSetEntry[],
+  size: number,
+  generation: number = entries.at(-1)!.generation,
+): readonly CosignerSet[] {
+  const own = entries.filter((entry) => entry.generation === generation)
+  let i = own.length - 1
+  while (i > 0 && size <= own[i]!.eventLeaf) i--
+  const governing = own[i]!
   if (i === 0 || (governing.transitionSize !== undefined && size > governing.transitionSize)) return [governing.set]
-  return [entries[i - 1]!.set, governing.set]
+  return [own[i - 1]!.set, governing.set]
 }

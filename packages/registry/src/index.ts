@@ -49,6 +49,15 @@ export {
   type QuarantineContext,
 } from './quarantine.ts'
 export { applicationMachinesSince, rulesVersionMax, unknownRules } from './rules.ts'
+export {
+  assembleGroupStart,
+  buildGroupStart,
+  groupStartSignature,
+  openGroupStart,
+  signGroupStart,
+  type ContinuedLog,
+  type OpenedGroupStart,
+} from './group-start.ts'
 export { endorseSignature, keyVersionDigest, possessionOf, readySignature, type KeyVersionClaim } from './claims.ts'
 export { type ClientEntry } from './registry-state.ts'
 export { keyStateAt, readersOf, type Ending, type KeysetEntry, type KeyVersionEntry } from './key-versions.ts'

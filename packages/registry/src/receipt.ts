@@ -37,6 +37,11 @@ export interface VerifiedReceipt {
   readonly leafIndex: number
   readonly leafRecord: LeafRecord
   readonly checkpoint: VerifiedCheckpoint
+  /**
+   * There if the receipt's policy chain names a later generation. True: that one was restored from before this leaf, so
+   * the leaf stands in the old log only. A receipt made before the restore cannot know.
+   */
+  readonly lostInRestore?: boolean
   /** Of the named command. */
   readonly verdict?: Verdict
   /** Of the named command, if its bundle was handed in. */
@@ -77,7 +82,8 @@ export function verifyReceipt(parts: {
 }): VerifiedReceipt {
   const receipt = decode(receiptCodec, ownCopy(parts.receipt, receiptBytesMax, 'receipt'))
   const { index, proof, checkpoint: note } = parseTlogProof(receipt.tlogProof)
-  const checkpoint = openPolicyChain(receipt.policyChain, parts.trustPolicy).verifyCheckpoint(note)
+  const policy = openPolicyChain(receipt.policyChain, parts.trustPolicy)
+  const checkpoint = policy.verifyCheckpoint(note)
   verifyInclusion({
     leafIndex: index,
     treeSize: checkpoint.size,
@@ -90,7 +96,13 @@ export function verifyReceipt(parts: {
     throw new VerificationError('ERR_VERIFY_LEAF', 'The leaf names another group than its trail; keep the receipt.')
   }
   const heads = parts.bundle === undefined ? undefined : headsOf(leafRecord, parts.bundle)
-  const verified = { leafIndex: index, leafRecord, checkpoint }
+  const next = policy.groupStarts.find(({ start }) => start.oldOrigin === checkpoint.origin)
+  const verified = {
+    leafIndex: index,
+    leafRecord,
+    checkpoint,
+    ...(next === undefined ? {} : { lostInRestore: index >= next.start.end.treeSize }),
+  }
   if (parts.command === undefined) return { position: `${checkpoint.origin}#${index}`, ...verified }
   const verdict = leafRecord.verdicts?.[parts.command]
   if (verdict === undefined) {

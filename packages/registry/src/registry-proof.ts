@@ -50,7 +50,7 @@ export type UnprovenReason =
   /** The tree does not extend the remembered one. */
   | 'consistency'
 
-/** What a client stores per origin after each proof. */
+/** What a client stores per origin, so of one generation, after each proof. */
 export interface RememberedRegistry extends Seen {
   /** Number of the newest event. */
   readonly number: number
@@ -112,7 +112,11 @@ export interface ProvenRegistry {
 export function verifyRegistryProof(proof: RegistryProof): ProvenRegistry {
   const { view, checkpoint } = step('checkpoint', () => {
     const view = openPolicyChain(proof.policyChain, proof.trustPolicy)
-    return { view, checkpoint: view.verifyCheckpoint(proof.checkpoint) }
+    const checkpoint = view.verifyCheckpoint(proof.checkpoint)
+    if (checkpoint.origin !== view.origin) {
+      throw unproven('checkpoint', 'The checkpoint is of a generation before the newest')
+    }
+    return { view, checkpoint }
   })
   checkFresh(checkpoint, proof)
   const batchRecord = openLastLeaf(checkpoint, proof)
@@ -182,26 +186,42 @@ function foldTo(number: number, view: PolicyView, { events }: RegistryProof): Re
     // Same hash, same genesis: what the policy chain has shown of it need not be shown again.
     if (!equalBytes(clusterOfSigned(events[0]!), view.cluster)) throw unproven('events', 'It is another genesis')
     const registry = new Registry(view.openedGenesis)
+    const starts = [...view.groupStarts]
+    const startHere = (): void => {
+      while (starts[0]?.start.registryHead.number === registry.head.number) {
+        const opened = starts.shift()!
+        if (!equalBytes(opened.start.registryHead.digest, registry.head.digest)) {
+          throw unproven('policy-chain', `Generation ${opened.start.generation} starts after other events`)
+        }
+        registry.startGeneration(opened)
+      }
+    }
+    startHere()
     for (const signed of events.slice(1, number + 1)) {
       const checked = registry.checkUnplaced(signed)
       if (checked.kind === 'duplicate') throw unproven('events', `Event ${checked.number} came twice`)
       const { event, digest } = checked
-      const policySet = view.cosignerSets.find(({ eventNumber }) => eventNumber === event.number)
+      const policySet = view.cosignerSets.find(
+        ({ eventNumber, groupStart }) => eventNumber === event.number && groupStart === undefined,
+      )
       const sameEvent = policySet !== undefined && equalBytes(policySet.digest, digest)
       if (sameEvent !== (event.operation.type === 'cosignerSet') || (policySet !== undefined && !sameEvent)) {
         throw unproven('policy-chain', `The policy chain does not have the cosigner set of event ${event.number}`)
       }
       registry.applyUnplaced(checked, policySet?.eventLeaf)
       if (policySet !== undefined) registry.noteTransition(policySet.transitionSize!)
+      startHere()
     }
+    if (starts.length > 0) throw unproven('shortened', 'The head lies before the start of its generation')
     return registry
   })
 }
 
 /** Sets up to the head stand in the checkpoint's tree, later ones do not. */
-function checkLeaves(head: number, { cosignerSets }: PolicyView, size: number): void {
-  for (const { eventNumber, eventLeaf } of cosignerSets) {
-    if (eventNumber <= head !== eventLeaf < size) {
+function checkLeaves(head: number, { cosignerSets, generation }: PolicyView, size: number): void {
+  for (const { eventNumber, eventLeaf, ...set } of cosignerSets) {
+    // The trees of older generations are whole.
+    if (eventNumber <= head !== (set.generation < generation || eventLeaf < size)) {
       throw unproven('policy-chain', `The policy chain misplaces event ${eventNumber}, it cannot stand at ${eventLeaf}`)
     }
   }
@@ -235,7 +255,7 @@ function checkRemembered(
       )
     }
   }
-  const known = remembered ?? trustPolicy.start
+  const known = remembered ?? (registry.generation === trustPolicy.generation ? trustPolicy.start : undefined)
   if (known === undefined) return
   if (checkpoint.size < known.treeSize) {
     throw unproven(

@@ -10,6 +10,7 @@ import {
   type CosignerSet,
   type Genesis,
   type Grant,
+  type GroupStart,
   type KeyOperation,
   type KeyVersion,
   type NamespaceDefinition,
@@ -78,7 +79,7 @@ export function stateOfGenesis(cluster: Uint8Array, genesis: Genesis): MutableRe
     namespaces: new Map(),
     rulesVersion: genesis.rulesVersion,
     circuits: [...genesis.circuits],
-    cosignerSets: [{ set: genesis.cosigners, eventNumber: 0, eventLeaf: 0 }],
+    cosignerSets: [{ set: genesis.cosigners, generation: 0, first: true, eventNumber: 0, eventLeaf: 0 }],
     keyUses: new Map(),
     sealingKeys: new Set(),
   }
@@ -147,7 +148,9 @@ export function applyOperation(state: MutableRegistryState, operation: KeyOperat
     }
     case 'cosignerSet': {
       if (place.leafIndex === undefined) throw new TypeError('a cosigner set takes effect at a leaf; say which')
-      state.cosignerSets.push({ set: operation.set, eventNumber: place.number, eventLeaf: place.leafIndex })
+      const { generation } = state.cosignerSets.at(-1)!
+      const { number: eventNumber, leafIndex: eventLeaf } = place
+      state.cosignerSets.push({ set: operation.set, generation, first: false, eventNumber, eventLeaf })
       return claimKeys(state, usesOfCosignerSet(operation.set))
     }
     case 'setRules': {
@@ -156,6 +159,16 @@ export function applyOperation(state: MutableRegistryState, operation: KeyOperat
       return
     }
   }
+}
+
+/** Begins a generation: its group start sets the cosigners, everything else goes on. */
+export function applyGroupStart(
+  state: MutableRegistryState,
+  { generation, cosigners, registryHead }: GroupStart,
+): void {
+  const eventNumber = registryHead.number
+  state.cosignerSets.push({ set: cosigners, generation, first: true, eventNumber, eventLeaf: 0 })
+  claimKeys(state, usesOfCosignerSet(cosigners))
 }
 
 function changeKeyset(state: MutableRegistryState, id: Uint8Array, change: (keyset: KeysetEntry) => KeysetEntry): void {

@@ -46,7 +46,13 @@ describe('a registry at genesis', () => {
     expect(registry.operatorSetVersion).toBe(0)
     expect(registry.operators.threshold).toBe(2)
     expect(registry.cosignerSets).toHaveLength(1)
-    expect(registry.event(0)).toEqual({ signed: signedGenesis, digest: cluster, leafIndex: 0, logTime: createdAt })
+    expect(registry.event(0)).toEqual({
+      signed: signedGenesis,
+      digest: cluster,
+      generation: 0,
+      leafIndex: 0,
+      logTime: createdAt,
+    })
     expect(registry.circuit('sealed-amount-32')?.id).toBe('sealed-amount-32')
     expect(registry.circuit('other')).toBeUndefined()
   })
@@ -64,7 +70,13 @@ describe('check() and apply()', () => {
     registry.apply(checked, { leafIndex: 2, logTime: at.logTime })
     expect(registry.head).toEqual({ number: 1, digest: checked.digest })
     expect(registry.client(idOf('wanda'))?.publicKey).toEqual(addClient('wanda').publicKey)
-    expect(registry.event(1)).toEqual({ signed, digest: checked.digest, leafIndex: 2, logTime: at.logTime })
+    expect(registry.event(1)).toEqual({
+      signed,
+      digest: checked.digest,
+      generation: 0,
+      leafIndex: 2,
+      logTime: at.logTime,
+    })
     expect(registry.event(2)).toBeUndefined()
   })
 

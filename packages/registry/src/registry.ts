@@ -29,6 +29,7 @@ import { checkOperation } from './check-operation.ts'
 import { type CosignerSetEntry, isTransitionSize, setsFor } from './cosigner-sets.ts'
 import { openGenesis, type OpenedGenesis } from './genesis.ts'
 import { findGrant } from './grants.ts'
+import { badStart, checkGroupStart, openGroupStart, type OpenedGroupStart } from './group-start.ts'
 import {
   checkCluster,
   checkFollows,
@@ -38,7 +39,13 @@ import {
 } from './key-event.ts'
 import { activeVersion, type KeysetEntry, keyStateAt } from './key-versions.ts'
 import { refuse } from './refusal.ts'
-import { applyOperation, type ClientEntry, type MutableRegistryState, stateOfGenesis } from './registry-state.ts'
+import {
+  applyGroupStart,
+  applyOperation,
+  type ClientEntry,
+  type MutableRegistryState,
+  stateOfGenesis,
+} from './registry-state.ts'
 
 /** The log's state at the moment of the check. */
 export interface CheckContext {
@@ -70,13 +77,15 @@ export interface LogPlace {
 
 /** An applied event with its place; number 0 is the genesis. */
 export interface PlacedKeyEvent extends LogPlace {
+  /** Whose leaf it is. */
+  readonly generation: number
   /** The bytes of its leaf. */
   readonly signed: Uint8Array
   /** SHA-256 without signatures. */
   readonly digest: Uint8Array
 }
 
-type StoredEvent = Pick<PlacedKeyEvent, 'signed' | 'digest'> & Partial<LogPlace>
+type StoredEvent = Pick<PlacedKeyEvent, 'signed' | 'digest' | 'generation'> & Partial<LogPlace>
 
 export class Registry {
   readonly cluster: Uint8Array
@@ -89,6 +98,8 @@ export class Registry {
   readonly #state: MutableRegistryState
   /** By number; 0 is the genesis. */
   readonly #events: StoredEvent[]
+  /** Links of the policy chain up to the group start of this generation. */
+  #earlierLinks: readonly PolicyChainLink[] = []
 
   /** The registry right after a genesis that was opened before; {@link fromGenesis} opens one. */
   constructor({ genesis, cluster, signed }: OpenedGenesis) {
@@ -96,7 +107,7 @@ export class Registry {
     this.genesis = genesis
     this.signedGenesis = signed
     this.#state = stateOfGenesis(cluster, genesis)
-    this.#events = [{ signed, digest: cluster, leafIndex: 0, logTime: genesis.createdAt }]
+    this.#events = [{ signed, digest: cluster, generation: 0, leafIndex: 0, logTime: genesis.createdAt }]
   }
 
   /**
@@ -106,6 +117,16 @@ export class Registry {
    */
   static fromGenesis(signedGenesis: Uint8Array): Registry {
     return new Registry(openGenesis(signedGenesis))
+  }
+
+  /** 0, or that of the newest group start. */
+  get generation(): number {
+    return this.#state.cosignerSets.at(-1)!.generation
+  }
+
+  /** The origin of group 0 in this generation. */
+  get origin(): string {
+    return origin({ name: this.genesis.name, cluster: this.cluster, group: group0, generation: this.generation })
   }
 
   /** Newest event: number and SHA-256 of its bytes without signatures; {0, cluster} at genesis. */
@@ -159,11 +180,12 @@ export class Registry {
   apply(checked: CheckedKeyEvent, at: LogPlace): void {
     const last = this.#events.at(-1)!
     invariant(
-      last.leafIndex === undefined || at.leafIndex > last.leafIndex,
+      last.leafIndex === undefined || last.generation < this.generation || at.leafIndex > last.leafIndex,
       'key events stand in order of their leaves',
     )
     invariant(last.logTime === undefined || at.logTime >= last.logTime, 'log time never goes back')
-    this.#apply(checked, { signed: checked.signed, digest: checked.digest, ...at })
+    const { signed, digest } = checked
+    this.#apply(checked, { signed, digest, generation: this.generation, ...at })
   }
 
   /**
@@ -171,15 +193,16 @@ export class Registry {
    * @param leafIndex - of a cosigner set's event, from the policy chain; other events need none.
    */
   applyUnplaced(checked: CheckedKeyEvent, leafIndex?: number): void {
-    const { signed, digest } = checked
-    this.#apply(checked, leafIndex === undefined ? { signed, digest } : { signed, digest, leafIndex })
+    const stored = { signed: checked.signed, digest: checked.digest, generation: this.generation }
+    this.#apply(checked, leafIndex === undefined ? stored : { ...stored, leafIndex })
   }
 
   /** An applied event with its place; undefined if there is none or it was folded without its place. */
   event(number: number): PlacedKeyEvent | undefined {
     const event = this.#events[number]
     if (event?.leafIndex === undefined || event.logTime === undefined) return undefined
-    return { signed: event.signed, digest: event.digest, leafIndex: event.leafIndex, logTime: event.logTime }
+    const { signed, digest, generation, leafIndex, logTime } = event
+    return { signed, digest, generation, leafIndex, logTime }
   }
 
   /** SHA-256 of an applied event without signatures, placed or not; of event 0 `cluster`. */
@@ -262,7 +285,7 @@ export class Registry {
   /** Whether the newest cosigner set waits for the batch record that makes its transition size. */
   get transitionPending(): boolean {
     const newest = this.#state.cosignerSets.at(-1)!
-    return newest.eventNumber > 0 && newest.transitionSize === undefined
+    return !newest.first && newest.transitionSize === undefined
   }
 
   /** The first batch record after a cosigner set's event made this tree size. */
@@ -282,19 +305,59 @@ export class Registry {
   }
 
   /**
-   * The policy chain, encoded: the genesis and every cosigner set whose transition checkpoint there is. Until then
-   * nothing that the set governs is published.
-   * @param transitionCheckpoint - the note of a transition size, with the quorums of both sets.
+   * Checks a group start against this registry and the end of its log; changes nothing.
+   * @param at - the newest batch record: size and root of its tree, and its log time.
+   * @throws VerificationError `ERR_VERIFY_GROUP_START`; DecodeError.
+   */
+  checkGroupStart(signed: Uint8Array, at: { readonly end: Seen; readonly logTime: number }): OpenedGroupStart {
+    const { cluster, generation, operatorSetVersion, operators } = this
+    const opened = openGroupStart(signed)
+    const { start } = opened
+    checkGroupStart(opened, {
+      cluster,
+      generation,
+      operatorSetVersion,
+      operators,
+      group: group0,
+      origin: this.origin,
+      keyUses: this.#state.keyUses,
+    })
+    if (start.end.treeSize !== at.end.treeSize || !equalBytes(start.end.rootHash, at.end.rootHash)) {
+      throw badStart(`It continues a tree of ${start.end.treeSize} leaves, this one has ${at.end.treeSize}`)
+    }
+    if (start.registryHead.number !== this.head.number || !equalBytes(start.registryHead.digest, this.head.digest)) {
+      throw badStart(`It follows key event ${start.registryHead.number}, the newest is ${this.head.number}`)
+    }
+    if (start.startedAt < at.logTime) throw badStart(`It starts before the old log's last time ${at.logTime}`)
+    if (this.transitionPending) throw badStart('The transition to the last cosigner set is not recorded')
+    return opened
+  }
+
+  /**
+   * Begins the generation of a group start that was checked.
+   * @param earlierLinks - of the policy chain, before the group start; needed only to publish the chain.
+   */
+  startGeneration({ start, signed }: OpenedGroupStart, earlierLinks: readonly PolicyChainLink[] = []): void {
+    invariant(start.registryHead.number === this.head.number, 'a generation starts at the head that was checked')
+    invariant(start.generation > this.generation, 'generations only rise')
+    applyGroupStart(this.#state, start)
+    this.#earlierLinks = [...earlierLinks, { event: signed, origin: this.origin, leafIndex: 0 }]
+  }
+
+  /**
+   * The policy chain, encoded: the genesis, every group start, and every cosigner set whose transition checkpoint there
+   * is. Until then nothing that the set governs is published.
+   * @param transitionCheckpoint - the note of a transition size of this generation, with the quorums of both sets.
    */
   policyChain(transitionCheckpoint: (size: number) => string | undefined): Uint8Array {
-    const links: PolicyChainLink[] = []
-    const logOrigin = origin({ name: this.genesis.name, cluster: this.cluster, group: group0, generation: 0 })
-    for (const { eventNumber, eventLeaf, transitionSize } of this.#state.cosignerSets.slice(1)) {
+    const links: PolicyChainLink[] = [...this.#earlierLinks]
+    for (const { generation, first, eventNumber, eventLeaf, transitionSize } of this.#state.cosignerSets) {
+      if (first || generation !== this.generation) continue
       const note = transitionSize === undefined ? undefined : transitionCheckpoint(transitionSize)
       if (note === undefined) break
       links.push({
         event: this.#events[eventNumber]!.signed,
-        origin: logOrigin,
+        origin: this.origin,
         leafIndex: eventLeaf,
         transitionCheckpoint: note,
       })

@@ -20,7 +20,12 @@ export const kvMachine: StateMachine = {
     if (head.op === 'put') {
       context.state.put(
         key,
-        encode(storedValue, { leaf: context.leaf, command: context.command, ciphertext: bodies.ciphertext! }),
+        encode(storedValue, {
+          leaf: context.leaf,
+          command: context.command,
+          ciphertext: bodies.ciphertext!,
+          ...(context.generation === 0 ? {} : { generation: context.generation }),
+        }),
       )
     } else {
       context.state.delete(key)
