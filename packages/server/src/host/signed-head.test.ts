@@ -88,7 +88,10 @@ describe('openSignedHead()', () => {
     const head = await openSignedHead(file, { isNew: true })
     await head.write(2, root)
     await rm(folder, { recursive: true })
-    await expect(head.write(5, root)).rejects.toThrow()
+    await expect(head.write(5, root)).rejects.toMatchObject({
+      code: 'ERR_STORAGE_FAILED',
+      message: expect.stringContaining('check its disk'),
+    })
     expect(head.read()?.size).toBe(2)
     folder = await mkdtemp(join(tmpdir(), 'cipherlog-head-'))
   })
