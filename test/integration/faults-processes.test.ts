@@ -6,7 +6,7 @@ import { errorCode } from '@cipherlog/core'
 import { blindName } from '@cipherlog/crypto/seal'
 import { Prng } from '@cipherlog/testkit'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
-import { waitForLeader } from './leaders.ts'
+import { waitForLeader } from './observe.ts'
 import { Load } from './load.ts'
 import { passphrase, startProcesses, type ProcessCluster } from './processes.ts'
 

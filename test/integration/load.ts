@@ -75,17 +75,18 @@ export class Load {
     for (let n = 0; n < clients; n++) {
       const identity = await operator.addClient({ grants: [everything], label: `${name} ${n}`, keyring })
       const inTurn = [...all.slice(n % all.length), ...all.slice(0, n % all.length)]
-      // Short enough that a lane that waits for a paused replica does not wait for the end of the test.
-      connected.push(
-        await Cipherlog.connect({
-          endpoints: inTurn,
-          trustPolicy,
-          keyring,
-          identity,
-          proposeMsMax: 15_000,
-          readMsMax: 5_000,
-        }),
-      )
+      const client = await Cipherlog.connect({
+        endpoints: inTurn,
+        trustPolicy,
+        keyring,
+        identity,
+        // Short enough that a lane that waits for a paused replica does not wait for the end of the test.
+        proposeMsMax: 15_000,
+        readMsMax: 5_000,
+      })
+      connected.push(client)
+      // A replica that is a checkpoint behind does not know the client yet.
+      while (client.view.current.registry.client(identity.client) === undefined) await client.view.refresh()
     }
     return new Load(cluster, name, connected, new Prng(seed))
   }
