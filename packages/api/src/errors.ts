@@ -42,6 +42,7 @@ const classes: readonly (readonly [code: string, connectCode: Code, errorClass: 
   ['ERR_NOT_FOUND', Code.NotFound, CipherlogError],
   ['ERR_NOT_PUBLISHED', Code.DeadlineExceeded, CipherlogError],
   ['ERR_UNAVAILABLE', Code.Unavailable, CipherlogError],
+  ['ERR_TRAIL_NOT_HERE', Code.Unavailable, CipherlogError],
   ['ERR_TIMEOUT', Code.DeadlineExceeded, CipherlogError],
   ['ERR_CANCELED', Code.Canceled, CipherlogError],
   ['ERR_UNIMPLEMENTED', Code.Unimplemented, CipherlogError],

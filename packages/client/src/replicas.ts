@@ -177,6 +177,8 @@ export function sleep(ms: number): Promise<void> {
 const passing: ReadonlySet<string> = new Set([
   ...['ERR_UNAVAILABLE', 'ERR_TIMEOUT', 'ERR_CANCELED', 'ERR_NOT_LEADER', 'ERR_BUSY', 'ERR_INTERNAL'],
   ...['ERR_NOT_PUBLISHED', 'ERR_OUTCOME_UNKNOWN', 'ERR_REPLICA_BEHIND', 'ERR_POLICY_ENDPOINT', 'ERR_UNIMPLEMENTED'],
+  // It began with a snapshot, and others have what it has not got yet.
+  'ERR_TRAIL_NOT_HERE',
 ])
 
 /** `passing`: of this replica at this time. `doubtful`: it does not verify, another replica may have better. */

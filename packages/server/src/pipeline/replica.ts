@@ -484,7 +484,7 @@ export class Replica implements NodeApi {
   // --- what readers ask ---
 
   status(): NodeStatus {
-    const { ledger, replicator, keys, peerAddresses, version } = this.#options
+    const { ledger, replicator, keys, trail, peerAddresses, version } = this.#options
     const { registry } = ledger
     const raft = replicator.status()
     const { paused } = this.#apply
@@ -514,7 +514,7 @@ export class Replica implements NodeApi {
         learner: false,
       })),
       mode: registry.genesis.mode === modes.production ? 'production' : 'development',
-      trailFrom: 0,
+      trailFrom: trail.trailFrom,
       version,
       provingKeys:
         registry.circuits.length === 0
