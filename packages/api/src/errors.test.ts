@@ -38,6 +38,11 @@ describe('errors on the wire', () => {
       [new NotLeaderError('00ff'), NotLeaderError, Code.Unavailable],
       [new ProposalOutcomeUnknownError(), ProposalOutcomeUnknownError, Code.Aborted],
       [new CipherlogError('ERR_NOT_FOUND', 'None.', { details: {} }), CipherlogError, Code.NotFound],
+      [
+        new CipherlogError('ERR_TRAIL_NOT_HERE', 'Ask another.', { details: { trailFrom: '256' } }),
+        CipherlogError,
+        Code.Unavailable,
+      ],
     ]
     for (const [error, errorClass, connectCode] of cases) {
       const received = overTheWire(error)
