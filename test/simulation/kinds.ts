@@ -11,7 +11,18 @@ export const kinds: readonly string[] = [
   // of leaders
   ...['leadership transferred', 'leadership not transferred', 'leader stepped down', 'leader forgotten'],
   // Work
-  ...['put', 'delete', 'append', 'add', 'read', 'read of nothing', 'sum read', 'receipt verified'],
+  ...[
+    'put',
+    'delete',
+    'append',
+    'add',
+    'read',
+    'read of nothing',
+    'sum read',
+    'receipt verified',
+    'bundle sent again',
+    'forged proof refused',
+  ],
   ...['client connected', 'client restarted', 'client saw ERR_OUTCOME_UNKNOWN'],
   ...['key rotated', 'client revoked', 'revoked client stopped', 'client added', 'trail audited'],
 ]

@@ -58,6 +58,11 @@ export const trapdoorProver: AmountProver = {
   close: () => Promise.resolve(),
 }
 
+/** A proof that decodes, under {@link trapdoor}, of something else than anybody states here. */
+export function foreignProof(): Uint8Array {
+  return trapdoor.prove(new Uint8Array(32).fill(1), utf8('another statement'))
+}
+
 export interface Blueprint {
   /** Names of the replicas, and their keys in the same order. */
   readonly names: readonly string[]

@@ -80,7 +80,7 @@ export class ClientHistory {
     return addition
   }
 
-  added(addition: Addition, { leaf }: Done): void {
+  added(addition: Addition, { leaf }: Pick<Done, 'leaf'>): void {
     addition.returnedAt = this.#point()
     addition.leaf = leaf
   }

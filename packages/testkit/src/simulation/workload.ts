@@ -9,8 +9,9 @@
 import { errorCode, invariant, InvariantViolation, type Clock } from '@cipherlog/core'
 import { Cipherlog, inMemory, type ClientMemory, type Done, type Identity, type Keyring } from '@cipherlog/client'
 import { Operator } from '@cipherlog/client/operator'
+import { verdicts } from '@cipherlog/format'
 import { type Prng } from '../prng.ts'
-import { namespaces, randomOf, trapdoorProver, type Blueprint } from './blueprint.ts'
+import { foreignProof, namespaces, randomOf, trapdoorProver, type Blueprint } from './blueprint.ts'
 import { type ClientHistory } from './client-history.ts'
 import { simulatedDial, type LinkWorld } from './client-link.ts'
 import { type Counts } from './counts.ts'
@@ -163,8 +164,9 @@ export class SimulatedClient {
     if (roll < 0.3) return this.#put(log)
     if (roll < 0.35) return this.#delete(log)
     if (roll < 0.6) return this.#append(log)
-    if (roll < 0.68 && history.additions < addsMax) return this.#add(log)
-    if (roll < 0.7) return this.#readSum(log)
+    if (roll < 0.64 && history.additions < addsMax) return this.#add(log)
+    if (roll < 0.69 && history.additions < addsMax) return this.#forge(log)
+    if (roll < 0.71) return this.#readSum(log)
     return this.#get(log)
   }
 
@@ -211,6 +213,42 @@ export class SimulatedClient {
     counts.add('add')
     const addition = history.adding()
     history.added(addition, await log.counter(namespaces.counter).add(addition.amount, { cell: cellName }))
+  }
+
+  /** A good addition, then the same bytes again, then another proof for the same statement: what caches are tried with. */
+  async #forge(log: Cipherlog): Promise<void> {
+    const { history, counts } = this.#world
+    const { lowLevel } = log
+    const addition = history.adding()
+    const command = await log.counter(namespaces.counter).sealAdd(addition.amount, { cell: cellName })
+    const bundle = await lowLevel.sealBundle([command])
+    const answer = await this.#once(() => lowLevel.proposeBundle(bundle))
+    if (answer.verdicts[0] !== verdicts.applied) return
+    history.added(addition, answer)
+    const again = await this.#once(() => lowLevel.proposeBundle(bundle))
+    invariant(again.leaf === answer.leaf, 'The same bytes have two answers.', {
+      first: answer.leaf,
+      second: again.leaf,
+    })
+    counts.add('bundle sent again')
+    const forged = lowLevel.replaceBodies(command, { ...command.bodies, proof: foreignProof() })
+    try {
+      const { verdictNames } = await this.#once(async () => lowLevel.proposeBundle(await lowLevel.sealBundle([forged])))
+      invariant(verdictNames[0] !== 'applied', 'A forged proof was applied.', {})
+    } catch (error) {
+      if (errorCode(error) !== 'ERR_PROOF') throw error
+      counts.add('forged proof refused')
+    }
+  }
+
+  /** A session by hand goes on only after an answer: without one, the next is another process's. */
+  async #once<T>(ask: () => Promise<T>): Promise<T> {
+    try {
+      return await ask()
+    } catch (error) {
+      if (errorCode(error) !== 'ERR_PROOF') await this.reconnect()
+      throw error
+    }
   }
 
   async #maybeReceipt(done: Done): Promise<void> {
