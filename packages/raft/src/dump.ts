@@ -12,7 +12,7 @@ import { type ReadsDump } from './reads.ts'
 import { type ReconfigurationDump } from './reconfiguration.ts'
 import { type ReplicationDump } from './replication.ts'
 import { type TransferDump } from './transfer.ts'
-import { type RaftConfig, type Role } from './types.ts'
+import { type Effect, type RaftConfig, type Role } from './types.ts'
 
 export interface CoreDump {
   readonly term: number
@@ -25,6 +25,8 @@ export interface CoreDump {
   readonly clockMs: number
   readonly monotonicMs: number | null
   readonly snapshot: SnapshotDump | null
+  /** `confChanged` for what was replayed at the start and the first step will say; else none. */
+  readonly effects: readonly Effect[]
   readonly log: LogDump
   readonly writes: WritesDump
   readonly clocks: ClocksDump
@@ -50,6 +52,7 @@ export function dumpCore(core: Core): CoreDump {
     clockMs: core.clockMs,
     monotonicMs: core.monotonicMs ?? null,
     snapshot: dumpSnapshot(core.snapshot),
+    effects: [...core.out.effects],
     log: core.log.dump(),
     writes: core.writes.dump(),
     clocks: core.clocks.dump(),
@@ -76,6 +79,7 @@ export function loadCore(config: Required<RaftConfig>, dump: CoreDump): Core {
   core.clockMs = dump.clockMs
   core.monotonicMs = dump.monotonicMs ?? undefined
   core.snapshot = loadSnapshot(dump.snapshot)
+  core.out.effects.push(...dump.effects)
   core.clocks.load(dump.clocks)
   core.election.load(dump.election)
   core.replication.load(dump.replication)

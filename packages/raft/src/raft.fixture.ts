@@ -1,9 +1,17 @@
 /** For tests: one core driven by hand, whose disk finishes writes only when told to. */
 import { invariant } from '@cipherlog/core'
-import { confStateOf, type PeerId } from './membership.ts'
+import { type ConfChange, type ConfState, confStateOf, type PeerId, type SnapshotMeta } from './membership.ts'
 import { type Message } from './messages.ts'
-import { Raft } from './raft.ts'
-import { type Effect, type EntryRef, type HardState, type Input, type RaftConfig } from './types.ts'
+import { Raft, type RaftDump } from './raft.ts'
+import {
+  type Effect,
+  type EntryRef,
+  type HardState,
+  type Input,
+  type LogBase,
+  membershipKind,
+  type RaftConfig,
+} from './types.ts'
 
 export const [a, b, c, d, e] = [1, 2, 3, 4, 5].map((n) => String(n).repeat(32)) as [
   PeerId,
@@ -36,6 +44,16 @@ export function refOf(term: number, index: number, bytes = 10): EntryRef {
   return { term, index, kind: 3, time: initialTimeMs, bytes, digest: new Uint8Array(32).fill(16 * term + index) }
 }
 
+/** An entry that changes membership. */
+export function changeRef(term: number, index: number, change: ConfChange): EntryRef {
+  return { ...refOf(term, index), kind: membershipKind, change }
+}
+
+/** A snapshot whose last entry is (index, term). */
+export function snapshotOf(index: number, term: number, confState: ConfState): SnapshotMeta {
+  return { index, term, time: initialTimeMs, confState, digest: new Uint8Array(32).fill(index) }
+}
+
 /** Entries of the given terms, from index `first`. */
 export function refsOf(terms: readonly number[], first = 1): EntryRef[] {
   return terms.map((term, i) => refOf(term, first + i))
@@ -51,8 +69,17 @@ interface Start {
   readonly votedFor?: PeerId
   readonly commit?: number
   readonly applied?: number
-  /** Terms of the entries on disk. */
+  /** Terms of the entries on disk, after the base. */
   readonly log?: readonly number[]
+  /** The entries themselves instead. */
+  readonly refs?: readonly EntryRef[]
+  readonly base?: LogBase
+  /** As of `confIndex`, default the base; instead of voters. */
+  readonly confState?: ConfState
+  readonly confIndex?: number
+  readonly snapshot?: SnapshotMeta
+  /** A node in that state instead of all this. */
+  readonly raftDump?: RaftDump
 }
 
 type Body<T> = T extends Message ? Omit<T, 'to' | 'term'> & { readonly term?: number } : never
@@ -64,18 +91,25 @@ export class TestNode {
   clockMs = initialTimeMs
   #taken = 0
 
-  constructor({
-    config: { voters = [a, b, c], ...config } = {},
-    term,
-    votedFor,
-    commit = 0,
-    applied = 0,
-    log = [],
-  }: Start = {}) {
-    const hardState: HardState = { term: term ?? log.at(-1) ?? 0, votedFor, commit }
+  constructor(start: Start = {}) {
+    const { config: { voters = [a, b, c], ...config } = {}, term, votedFor, commit = 0, log = [], base } = start
+    const refs = start.refs ?? refsOf(log, (base?.index ?? 0) + 1)
+    if (start.raftDump !== undefined) {
+      this.raft = Raft.fromDump({ ...defaults, ...config }, start.raftDump)
+      return
+    }
+    const hardState: HardState = { term: term ?? refs.at(-1)?.term ?? base?.term ?? 0, votedFor, commit }
     this.raft = new Raft(
       { ...defaults, ...config },
-      { hardState, refs: refsOf(log), applied, confState: confStateOf(voters) },
+      {
+        hardState,
+        refs,
+        applied: start.applied ?? base?.index ?? 0,
+        confState: start.confState ?? confStateOf(voters),
+        confIndex: start.confIndex ?? base?.index ?? 0,
+        ...(base === undefined ? {} : { base }),
+        ...(start.snapshot === undefined ? {} : { snapshot: start.snapshot }),
+      },
     )
   }
 
@@ -84,7 +118,8 @@ export class TestNode {
   }
 
   get terms(): number[] {
-    return this.raft.log.slice(1, this.status.lastIndex + 1).map((ref) => ref.term)
+    const { firstIndex, lastIndex } = this.status
+    return this.raft.log.slice(firstIndex, lastIndex + 1).map((ref) => ref.term)
   }
 
   step(input: Input): Effect[] {
@@ -108,6 +143,11 @@ export class TestNode {
     return this.step({ type: 'propose', proposalId, kind: 3, bytes, digest, clockMs: this.clockMs })
   }
 
+  proposeConf(proposalId: number, change: ConfChange): Effect[] {
+    const digest = new Uint8Array(32).fill(proposalId)
+    return this.step({ type: 'proposeConf', proposalId, change, bytes: 20, digest, clockMs: this.clockMs })
+  }
+
   /** Everything handed to the disk so far is durable. */
   persist(): Effect[] {
     const last = this.all('append').at(-1)
@@ -122,6 +162,17 @@ export class TestNode {
     this.persist()
     invariant(this.status.role === 'leader', 'The test node did not win')
     this.take()
+  }
+
+  /** `from` answered a heartbeat. */
+  beat(from: PeerId, readContext = 0): Effect[] {
+    return this.receive({ type: 'heartbeatResp', from, readContext, clockMs: this.clockMs })
+  }
+
+  /** Those and this replica hold everything durably. */
+  replicate(...peers: readonly PeerId[]): void {
+    this.persist()
+    for (const peer of peers) this.accept(peer, this.status.lastIndex)
   }
 
   /** `from` accepts everything up to `index`. */

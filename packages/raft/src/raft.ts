@@ -359,13 +359,14 @@ export class Raft {
 
   /** What takes effect may commit more, and what is committed may take effect. */
   #changeMembership(): void {
-    const { reconfiguration, config } = this.#core
+    const { reconfiguration, config, log, term } = this.#core
     if (config.confChangeOnApply) return
     for (let before = -1; before < this.#core.committedHere;) {
       before = this.#core.committedHere
       reconfiguration.advance(before)
     }
-    reconfiguration.autoLeave()
+    // Not before the leader has committed in its term, as if it waited for the machine.
+    if (log.term(this.#core.commit) === term) reconfiguration.autoLeave()
   }
 
   #announceChanges(): Effect[] {

@@ -8,7 +8,7 @@
 import { invariant, toHex } from '@cipherlog/core'
 import { type ConfChange, type ConfState, confStateOf, type PeerId, type SnapshotMeta } from './membership.ts'
 import { type Message } from './messages.ts'
-import { Raft } from './raft.ts'
+import { Raft, type RaftDump } from './raft.ts'
 import { a, b, c, d, defaults, e } from './raft.fixture.ts'
 import { type Effect, type EntryRef, type HardState, type Input, type LogBase, type RaftConfig } from './types.ts'
 
@@ -52,6 +52,8 @@ export class RandomCluster {
   readonly random: () => number
   readonly nodes: readonly Node[]
   readonly counts: Record<string, number> = {}
+  /** Tells before each step whether the node is replaced by the twin of its dump. */
+  twins: (() => boolean) | undefined
   readonly committed = new Map<number, string>()
   #lastCommitted = 0
   readonly #leaderOfTerm = new Map<number, PeerId>()
@@ -154,6 +156,9 @@ export class RandomCluster {
   }
 
   step(node: Node, input: Input): void {
+    if (node.raft !== undefined && this.twins?.() === true) {
+      node.raft = Raft.fromDump(node.config, JSON.parse(JSON.stringify(node.raft.dump())) as RaftDump)
+    }
     const raft = node.raft
     if (raft === undefined) return
     for (const effect of raft.step(input)) this.#perform(node, raft, effect)

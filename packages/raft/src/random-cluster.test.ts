@@ -1,6 +1,6 @@
 // Everything at once: membership, snapshots, transfers, reads and crashes by seed.
 import { describe, expect, it } from 'vitest'
-import { RandomCluster } from './random-cluster.fixture.ts'
+import { RandomCluster, seeded } from './random-cluster.fixture.ts'
 import { type RaftConfig } from './types.ts'
 
 const variants: readonly (readonly [string, Partial<RaftConfig>])[] = [
@@ -30,4 +30,19 @@ describe.each(variants)('a cluster %s', (_, config) => {
       expect(totals[fired], fired).toBeGreaterThan(0)
     }
   })
+})
+
+it.each(variants)('a cluster %s: a twin made of a dump goes on like the original', (_, config) => {
+  const original = new RandomCluster(99, config)
+  const twins = new RandomCluster(99, config)
+  const random = seeded(7)
+  twins.twins = () => random() < 0.3
+  for (let round = 0; round < 250; round++) {
+    original.round(0.1)
+    twins.round(0.1)
+  }
+  expect(twins.counts).toEqual(original.counts)
+  expect(twins.committed).toEqual(original.committed)
+  expect(original.committed.size).toBeGreaterThan(20)
+  for (const [at, node] of original.nodes.entries()) expect(twins.nodes[at]!.raft?.dump()).toEqual(node.raft?.dump())
 })
