@@ -21,7 +21,7 @@ async function simulate(caughtBy: Mutant['caughtBy'], seeds: number, mutant?: Mu
   return JSON.parse(report) as SimulationReport
 }
 
-describe('known bugs', () => {
+describe('known bugs', { timeout: 400_000 }, () => {
   it('each is named once, and at least ten are the core’s', () => {
     expect(new Set(mutants.map(({ name }) => name)).size).toBe(mutants.length)
     expect(core.length).toBeGreaterThanOrEqual(10)

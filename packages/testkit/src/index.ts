@@ -11,3 +11,5 @@ export {
 } from './raft-network.ts'
 export { runRaftSeed } from './raft-seed.ts'
 export { type ElectionTimeouts, timeWithoutLeader } from './election-times.ts'
+export { type Exploration, exploreRaft } from './explorer/explore-raft.ts'
+export { type RaftBounds } from './explorer/raft-model.ts'
