@@ -105,8 +105,11 @@ class FileSnapshots implements SnapshotStore {
   readonly #whole: Map<string, StoredSnapshot>
   /** Changes of the directory, one after the other. */
   #working: Promise<unknown> = Promise.resolve()
-  #writing = false
+  /** One that is being taken. */
+  #taking: Promise<StoredSnapshot> | undefined
   #download: Download | undefined
+  /** Downloads are opened one after the other. */
+  #opening: Promise<unknown> = Promise.resolve()
   #closed = false
 
   constructor(disk: Disk, whole: Map<string, StoredSnapshot>, damaged: readonly string[]) {
@@ -127,23 +130,34 @@ class FileSnapshots implements SnapshotStore {
 
   async write(head: SnapshotHead, pairs: AsyncIterable<SnapshotPair>): Promise<StoredSnapshot> {
     this.#checkOpen()
-    invariant(!this.#writing, 'Two snapshots were taken at once.')
-    this.#writing = true
+    invariant(this.#taking === undefined, 'Two snapshots were taken at once.')
+    this.#taking = this.#take(head, pairs)
     try {
-      await guarded(() => prepareFolder(this.#disk, writing))
-      const file = await guarded(() => this.#disk.open(`${writing}/stream`))
-      let stream: { pairs: number; bytes: number; chunks: Uint8Array[] }
-      try {
-        stream = await writeStream(file, pairs)
-        await guarded(() => file.datasync())
-      } finally {
-        await file.close()
-      }
-      const manifestBytes = encodeSnapshotManifest({ version: 1, ...head, ...stream })
-      await guarded(() => replaceFile(this.#disk, `${writing}/manifest`, manifestBytes))
-      return await this.#keep(writing, { ...decodeSnapshotManifest(manifestBytes), manifestBytes })
+      return await this.#taking
     } finally {
-      this.#writing = false
+      this.#taking = undefined
+    }
+  }
+
+  async #take(head: SnapshotHead, pairs: AsyncIterable<SnapshotPair>): Promise<StoredSnapshot> {
+    await guarded(() => prepareFolder(this.#disk, writing))
+    const file = await guarded(() => this.#disk.open(`${writing}/stream`))
+    let stream: { pairs: number; bytes: number; chunks: Uint8Array[] }
+    try {
+      stream = await writeStream(file, this.#whileOpen(pairs))
+      await guarded(() => file.datasync())
+    } finally {
+      await file.close()
+    }
+    const manifestBytes = encodeSnapshotManifest({ version: 1, ...head, ...stream })
+    await guarded(() => replaceFile(this.#disk, `${writing}/manifest`, manifestBytes))
+    return this.#keep(writing, { ...decodeSnapshotManifest(manifestBytes), manifestBytes })
+  }
+
+  async *#whileOpen(pairs: AsyncIterable<SnapshotPair>): AsyncGenerator<SnapshotPair> {
+    for await (const pair of pairs) {
+      this.#checkOpen()
+      yield pair
     }
   }
 
@@ -227,8 +241,11 @@ class FileSnapshots implements SnapshotStore {
 
   // Fetching one
 
-  async resume(): Promise<SnapshotDownload | undefined> {
-    this.#checkOpen()
+  resume(): Promise<SnapshotDownload | undefined> {
+    return this.#openInTurn(() => this.#resume())
+  }
+
+  async #resume(): Promise<Download | undefined> {
     if (this.#download !== undefined) return this.#download
     const known = await guarded(() => readManifest(this.#disk, incoming))
     if (known === undefined) return undefined
@@ -246,7 +263,11 @@ class FileSnapshots implements SnapshotStore {
       )
     }
     const snapshot = { ...decodeSnapshotManifest(own), manifestBytes: own }
-    const present = await this.resume()
+    return this.#openInTurn(() => this.#start(snapshot))
+  }
+
+  async #start(snapshot: StoredSnapshot): Promise<Download> {
+    const present = await this.#resume()
     if (present !== undefined && equalBytes(present.digest, snapshot.digest)) return present
     await present?.discard()
     await this.#serially(async () => {
@@ -256,6 +277,15 @@ class FileSnapshots implements SnapshotStore {
     })
     this.#download = await this.#openDownload(snapshot)
     return this.#download
+  }
+
+  #openInTurn<T>(open: () => Promise<T>): Promise<T> {
+    this.#checkOpen()
+    const result = this.#opening.then(open)
+    this.#opening = result.catch(() => {
+      // Told to the caller.
+    })
+    return result
   }
 
   async #openDownload(snapshot: StoredSnapshot): Promise<Download> {
@@ -286,6 +316,7 @@ class FileSnapshots implements SnapshotStore {
 
   async close(): Promise<void> {
     this.#closed = true
+    await Promise.allSettled([this.#taking, this.#opening])
     await this.#working
     await this.#download?.close()
   }

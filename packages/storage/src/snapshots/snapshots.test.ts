@@ -157,6 +157,34 @@ function compliance(name: string, makePlace: () => Promise<Place>): void {
         await again.write(headOf(5), from(large))
       }))
 
+    it('ends what it takes when it is closed, and takes one at a time', () =>
+      on(async (store, reopen) => {
+        let given = 0
+        async function* endless(): AsyncGenerator<SnapshotPair> {
+          for (; ; given++) {
+            yield [utf8(`key ${String(given).padStart(9, '0')}`), new Uint8Array(1000)]
+            if (given % 1000 === 0) await new Promise((resolve) => setImmediate(resolve))
+          }
+        }
+        const taking = codeOf(store.write(headOf(5), endless()))
+        expect(await codeOf(store.write(headOf(6), from(large)))).toBe('ERR_INVARIANT')
+        while (given < 3000) await new Promise((resolve) => setImmediate(resolve))
+        const again = await reopen()
+        expect(await taking).toBe('ERR_STORAGE_CLOSED')
+        expect([again.list(), again.damaged]).toEqual([[], []])
+      }))
+
+    it('opens the same download for two who ask for it at once', () =>
+      on(async (store) => {
+        const source = await openMemorySnapshots()
+        const { digest, manifestBytes } = await source.write(headOf(5), from(large))
+        const [first, second] = await Promise.all([
+          store.download(digest, manifestBytes),
+          store.download(digest, manifestBytes),
+        ])
+        expect(second).toBe(first)
+      }))
+
     it('fetches chunks in any order, goes on after a restart, and refuses what the manifest does not name', () =>
       on(async (store, reopen) => {
         const source = await openMemorySnapshots()
