@@ -64,6 +64,18 @@ export async function openDataDirectory(directory: string, identity: DataIdentit
   }
 }
 
+/** Keeps every process out of a data directory that exists. @throws `ERR_DATA_DIR_LOCKED`. */
+export function lockDataDirectory(directory: string): Promise<{ close(): Promise<void> }> {
+  return takeLock(directory)
+}
+
+/** Whose data directory this is. @throws `ERR_DATA_DIR_FORMAT` if it is nobody's, or does not exist. */
+export async function readIdentity(directory: string): Promise<DataIdentity> {
+  const bytes = await createFileDisk(directory).readFile(identityPath)
+  if (bytes === undefined) throw malformed(directory, `has no ${identityPath}`)
+  return parseIdentity(directory, utf8ToString(bytes))
+}
+
 /** LevelDB's lock is one of the kernel's, freed however the process ends; a file with a process id would go stale. */
 async function takeLock(directory: string): Promise<ClassicLevel> {
   const lock = new ClassicLevel(path.join(directory, 'lock'))

@@ -19,6 +19,8 @@ export {
   type WalScrub,
   type WalSettlement,
 } from './wal/wal.ts'
+export { fsck } from './fsck/fsck.ts'
+export { type FsckGroup, type FsckOptions, type FsckProblem, type FsckReport, type FsckStore } from './fsck/report.ts'
 export { createLevelStateStore, stateDatabase } from './state-store/level-state-store.ts'
 export { createMemoryStateStore, type StateMemory } from './state-store/memory-state-store.ts'
 export {

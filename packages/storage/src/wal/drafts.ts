@@ -9,7 +9,7 @@ import {
   walRecordKinds,
 } from '@cipherlog/format/wal-record'
 import type { HardState, PeerId } from '@cipherlog/raft'
-import { type GroupLog, type Slot } from './group-log.ts'
+import { type GroupLog, type Slot, termAtLeast } from './group-log.ts'
 import { WalFencedError } from '../errors.ts'
 import { type WalAppend, type WalBase, type WalSettlement } from './wal.ts'
 
@@ -106,11 +106,6 @@ export function checkSettlement(log: GroupLog, { hardState, through }: WalSettle
   })
   invariant(hardState.commit <= lastIndex && hardState.commit >= (known?.commit ?? 0), 'The commit index is in the log')
   invariant(log.matches(through.index, through.term), 'The log holds what the leader held', { ...through, lastIndex })
-}
-
-/** The highest term that is known to have been promised. */
-export function termAtLeast({ hardState, fencingTerm }: GroupLog): number {
-  return Math.max(hardState?.term ?? 0, fencingTerm)
 }
 
 function sha256(bytes: Uint8Array): Uint8Array {

@@ -139,3 +139,15 @@ export class GroupLog {
     return this.#slots.splice(0, count)
   }
 }
+
+/** The highest term that is known to have been promised. */
+export function termAtLeast({ hardState, fencingTerm }: GroupLog): number {
+  return Math.max(hardState?.term ?? 0, fencingTerm)
+}
+
+/** A log's doubt as the caller sees it. */
+export function doubtOf(log: GroupLog): WalDoubt | undefined {
+  if (log.doubt === undefined) return undefined
+  const { reason, fromIndex, termUnknown, known } = log.doubt
+  return { reason, fromIndex, termUnknown, termAtLeast: termAtLeast(log), known: known.map((slot) => slot.ref) }
+}

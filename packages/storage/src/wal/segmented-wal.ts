@@ -30,8 +30,8 @@ import {
   WalReadOnlyError,
   WalRepairMismatchError,
 } from '../errors.ts'
-import { checkAppend, checkSettlement, type Draft, hardStateDraft, plainDraft, termAtLeast } from './drafts.ts'
-import { type Doubt, GroupLog, type Slot } from './group-log.ts'
+import { checkAppend, checkSettlement, type Draft, hardStateDraft, plainDraft } from './drafts.ts'
+import { type Doubt, doubtOf, GroupLog, type Slot } from './group-log.ts'
 import { readSlots, rewritePayload } from './read-slots.ts'
 import { mendSegment, readLog, type SegmentPlan } from './recover.ts'
 import { type ScrubCursor, scrubSegment } from './scrub-segment.ts'
@@ -654,11 +654,7 @@ function noteWritten(group: Group, { kind, index, term, time, hardState }: Draft
 }
 
 function contentsOf(log: GroupLog): WalGroupContents {
-  const { hardState, baseIndex, baseTerm, baseTime, refs, doubt } = log
+  const { hardState, baseIndex, baseTerm, baseTime, refs } = log
   const holes = log.damaged.map(({ ref }) => ref)
-  if (doubt === undefined) return { hardState, baseIndex, baseTerm, baseTime, refs, holes, doubt }
-  const { reason, fromIndex, termUnknown } = doubt
-  const known = doubt.known.map((slot) => slot.ref)
-  const open = { reason, fromIndex, termUnknown, termAtLeast: termAtLeast(log), known }
-  return { hardState, baseIndex, baseTerm, baseTime, refs, holes, doubt: open }
+  return { hardState, baseIndex, baseTerm, baseTime, refs, holes, doubt: doubtOf(log) }
 }
