@@ -196,12 +196,9 @@ export const peerHeader = choice('peer-header', {
   ],
   /** Asks for the receiver's signatures of `size`, or of its newest size if it has none of that. */
   cosignatureRequest: [33, record('cosignature-request', { group: [1, groupId], size: [2, count] })],
-  /** Is this the digest of the snapshot of `index`? Answered by who has made or installed one of that index. */
-  snapshotQuery: [34, record('snapshot-query', { group: [1, groupId], index: [2, fromOne], digest: [3, digest] })],
-  snapshotAnswer: [
-    35,
-    record('snapshot-answer', { group: [1, groupId], index: [2, fromOne], digest: [3, digest], same: [4, boolean()] }),
-  ],
+  /** Which snapshot have you made, or installed, as of entry `index`? */
+  snapshotQuery: [34, record('snapshot-query', { group: [1, groupId], index: [2, fromOne] })],
+  snapshotAnswer: [35, record('snapshot-answer', { group: [1, groupId], index: [2, fromOne], digest: [3, digest] })],
   /** Asks for a chunk, or without `chunk` for the manifest. */
   chunkRequest: [36, record('chunk-request', { group: [1, groupId], digest: [2, digest] }, { chunk: [3, count] })],
   /** Its body is the chunk or manifest; `bytes` 0: the sender has not got it. */

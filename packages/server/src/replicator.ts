@@ -113,13 +113,18 @@ export interface SnapshotOffer {
   readonly digest: Uint8Array
 }
 
+/** A snapshot that a leader offers, with who takes part as of it, by the leader's word. */
+export interface OfferedSnapshot extends SnapshotOffer {
+  readonly configuration: Configuration
+}
+
 /** Who fetches and installs the snapshot that a leader offers. */
 export interface SnapshotReceiver {
   /**
    * Fetches the snapshot, and checks it; true: the whole is here and good. Asked again for one that it is fetching,
    * or has, it gives the same answer.
    */
-  fetch(offer: SnapshotOffer, from: string): Promise<boolean>
+  fetch(offer: OfferedSnapshot, from: string): Promise<boolean>
   /**
    * Replaces the state by that snapshot, durably; nothing that was committed before is handed out any more. Whoever
    * applies begins again after `offer.index`. Rejecting stops the replicator.

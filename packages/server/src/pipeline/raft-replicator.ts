@@ -466,7 +466,7 @@ export class RaftReplicator implements Replicator {
   /** A leader offers a snapshot: it is stepped once the whole of it is here, or not needed. */
   #offered(message: SnapshotMessage): void {
     const { meta, from } = message
-    const offer = { index: meta.index, digest: meta.digest }
+    const offer = { ...offerOf(meta), configuration: meta.confState }
     const step = (): void => {
       this.#step({ type: 'message', message, clockMs: this.#options.clock.now() })
     }
