@@ -5,12 +5,7 @@
  * The path is attacker-controlled: only the grammar of the trail gets past this file, so no path can leave its root.
  */
 import { type NodeApi, type TrailFile } from '../node-api.ts'
-
-/** Index of a tile: groups of three digits, all but the last with an `x`; 6 groups reach past 2^53. */
-const index = '(?:x\\d{3}/){0,6}\\d{3}'
-const pathPattern = new RegExp(
-  `^(?:checkpoint|checkpoint\\.witnessed|policy-chain|tile/(?:\\d|[1-5]\\d|6[0-3]|entries)/${index}(?:\\.p/(?:[1-9]\\d{0,2}))?|tile/(?:bundle|body)/${index})$`,
-)
+import { isTrailPath } from '../pipeline/trail-path.ts'
 
 /** Read from disk at once; a slow reader holds no more than this. */
 const chunkBytes = 262_144
@@ -32,7 +27,7 @@ export async function trailResponse(
   range: string | undefined,
 ): Promise<TrailResponse> {
   const isBody = path.startsWith('tile/body/')
-  if (!pathPattern.test(path) || (isBody && !node.bodiesArePublic())) return notFound
+  if (!isTrailPath(path) || (isBody && !node.bodiesArePublic())) return notFound
   const file = await node.trailFile(path)
   if (file === undefined) return notFound
   const headers: Record<string, string> = {

@@ -8,7 +8,15 @@
  */
 import { CipherlogError, decode, DecodeError, errorCode, invariant, toHex, type Logger } from '@cipherlog/core'
 import { sha256 } from '@cipherlog/crypto/hash'
-import { entryKinds, logEntry, logEntryBytesMax, mark, verdicts } from '@cipherlog/format'
+import {
+  decodeMembershipChange,
+  entryKinds,
+  logEntry,
+  logEntryBytesMax,
+  mark,
+  verdicts,
+  type NamedAddress,
+} from '@cipherlog/format'
 import { type ClosedBatch, type EntryPlace, type Leaf, type Ledger, type Proposal } from '@cipherlog/machine'
 import { type ProofVerifier } from '@cipherlog/proof'
 import { type CommittedEntry, type Replicator } from '../replicator.ts'
@@ -46,6 +54,8 @@ export interface ApplyLoopOptions {
   readonly onLeaf: (leaf: Leaf) => void
   /** Every closed batch, after its record's leaf and before anything else is applied. */
   readonly onClosed: (closed: ClosedBatch) => void
+  /** Addresses of replicas, before anything after that entry is applied. */
+  readonly onAddresses: (addresses: readonly NamedAddress[]) => void
   /** Awaited after every entry: whoever writes behind the answers may fall behind only so far. */
   readonly room: () => Promise<void> | undefined
   readonly onApplied: (entry: AppliedEntry) => void
@@ -195,9 +205,12 @@ export class ApplyLoop {
     const { ledger } = this.#options
     const place: EntryPlace = { logIndex: entry.index, logTime: entry.time }
     switch (entry.kind) {
-      // Membership took effect in the core when it was committed; it waits for no proof before it.
       case entryKinds.noOp:
+        ledger.skip(place)
+        return
       case entryKinds.membership:
+        // It took effect in the core when it was committed; what stays to be kept is where the new ones are.
+        this.#options.onAddresses(decodeMembershipChange(entry.payload).addresses)
         ledger.skip(place)
         return
       case entryKinds.mark:

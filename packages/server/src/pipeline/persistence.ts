@@ -11,13 +11,19 @@ import { type StateStore, type TrailStore } from '@cipherlog/storage'
 /** Bytes of leaves and bodies applied since the write under way began, above which applying waits for it. */
 const behindBytesMax = 64 * 1024 * 1024
 
+/** A batch record, by the size of the tree and the log entry that closed it. */
+export interface PersistedPlace {
+  readonly treeSize: number
+  readonly logIndex: number
+}
+
 export interface PersistenceOptions {
   readonly trail: Pick<TrailStore, 'flush'>
   readonly state: Pick<StateStore, 'checkpoint' | 'persist'>
-  /** Size of the tree if ledger and trail are at a batch record; undefined in the middle of a batch. */
-  readonly atBatchRecord: () => number | undefined
-  /** State and trail of this tree size are on disk. */
-  readonly onPersisted: (treeSize: number) => void
+  /** Where ledger and trail are, if at a batch record; undefined in the middle of a batch. */
+  readonly atBatchRecord: () => PersistedPlace | undefined
+  /** State and trail as of this place are on disk. */
+  readonly onPersisted: (place: PersistedPlace) => void
   readonly onFatal: (error: unknown) => void
   readonly behindBytesMax?: number
 }
@@ -63,12 +69,12 @@ export class Persistence {
   #start(): void {
     const { state, atBatchRecord, onFatal } = this.#options
     if (this.#working !== undefined || !this.#due || this.#stopped) return
-    const treeSize = atBatchRecord()
+    const place = atBatchRecord()
     // In the middle of a batch: its record will call.
-    if (treeSize === undefined) return
+    if (place === undefined) return
     this.#due = false
     this.#behindBytes = 0
-    this.#working = this.#persist(state.checkpoint(), treeSize).then(
+    this.#working = this.#persist(state.checkpoint(), place).then(
       () => {
         this.#working = undefined
         this.#start()
@@ -81,10 +87,10 @@ export class Persistence {
     )
   }
 
-  async #persist(batch: ReturnType<StateStore['checkpoint']>, treeSize: number): Promise<void> {
+  async #persist(batch: ReturnType<StateStore['checkpoint']>, place: PersistedPlace): Promise<void> {
     const { trail, state, onPersisted } = this.#options
     await trail.flush({ sync: true })
     await state.persist(batch)
-    onPersisted(treeSize)
+    onPersisted(place)
   }
 }
