@@ -7,6 +7,8 @@
  * Arguments are checked for type and size, not for meaning.
  */
 
+import { type Configuration, type ReplicaAddress } from './replicator.ts'
+
 export type NodeRole = 'leader' | 'follower' | 'candidate' | 'pre-candidate' | 'learner'
 
 export interface NodePeerStatus {
@@ -19,7 +21,28 @@ export interface NodePeerStatus {
   /** Known to the leader only. */
   readonly matchIndex?: number | undefined
   readonly learner: boolean
+  readonly voter: boolean
+  /** `host:port` where replicas reach it; empty if unknown. */
+  readonly peersAddress: string
+  /** Last 4 bytes of the peer id: which disk of that replica it is. */
+  readonly incarnation: number
+  /** How the leader sends to it; known to the leader only, as are the next four. */
+  readonly state?: 'probe' | 'replicate' | 'snapshot' | undefined
+  readonly nextIndex?: number | undefined
+  /** Nothing is sent until it answers. */
+  readonly paused?: boolean | undefined
+  /** Messages without answer. */
+  readonly inflight?: number | undefined
+  /** Entry of the snapshot that it was offered; 0: none. */
+  readonly pendingSnapshot?: number | undefined
+  /** First leaf whose trail files it has, by its own word; undefined: it has not said. */
+  readonly trailFrom?: number | undefined
+  /** Newest rules that it can apply, by its own word. */
+  readonly rulesVersionMax?: number | undefined
 }
+
+/** What a replica is in its group. `joining`: not part of it yet; `removed`: not any more. */
+export type MembershipState = 'voter' | 'learner' | 'joining' | 'removed'
 
 /** Unsigned and for operators: never a ground for trust. */
 export interface NodeStatus {
@@ -46,6 +69,19 @@ export interface NodeStatus {
   readonly version: string
   /** Rules in force. */
   readonly rulesVersion: number
+  /** Newest rules that this software can apply. */
+  readonly rulesVersionMax: number
+  /** Who takes part. */
+  readonly configuration: Configuration
+  readonly membership: MembershipState
+  /** Entries up to here are not in the log any more; 0: all are. */
+  readonly compactedIndex: number
+  /** Entry of the newest snapshot that can be handed on; 0: none. */
+  readonly snapshotIndex: number
+  /** Entries whose payload is damaged here and not yet fetched from a peer. */
+  readonly damagedEntries: number
+  /** The log may have lost what it acknowledged: the replica takes no part until the others have been asked. */
+  readonly inDoubt: boolean
   /** The log entry before which applying has paused, because the replica stopped at it twice; undefined: it goes on. */
   readonly paused:
     | {
@@ -138,6 +174,30 @@ export interface Readiness {
   readonly ok: boolean
   /** Why not; also limits worth knowing, such as an incomplete trail. */
   readonly reasons: readonly string[]
+}
+
+/** A change of membership as an operator asks for it. */
+export interface RequestedChange {
+  readonly transition: 'auto' | 'jointImplicit' | 'jointExplicit'
+  readonly changes: readonly { readonly type: 'addVoter' | 'addLearner' | 'remove'; readonly peer: string }[]
+  /** Of replicas that it adds. */
+  readonly addresses: readonly ReplicaAddress[]
+  /** Go ahead although less than a majority would have the whole trail. */
+  readonly force: boolean
+}
+
+/** What runs a cluster, for whoever may. */
+export interface ClusterApi {
+  status(): NodeStatus
+  /**
+   * Resolves once the change is committed; one whose joint configuration ends by itself, once it has.
+   * @throws NotLeaderError; CipherlogError `ERR_MEMBERSHIP_*`, `ERR_BUSY`, `ERR_OUTCOME_UNKNOWN`, `ERR_TIMEOUT`
+   */
+  changeMembership(change: RequestedChange): Promise<{ readonly index: number; readonly configuration: Configuration }>
+  /** Resolves once `to` leads; undefined: the voter that is furthest. @throws NotLeaderError; `ERR_TRANSFER_FAILED` */
+  transferLeadership(to: string | undefined): Promise<string>
+  /** @throws NotLeaderError */
+  stepDown(): Promise<void>
 }
 
 export interface NodeApi {

@@ -48,6 +48,7 @@ describe('ApplyLoop', () => {
       verifier: { verify: (checks) => verifier.verify(checks), close: () => verifier.close() },
       proposals,
       logger: silentLogger,
+      onAddresses: () => {},
       onLeaf: (leaf) => {
         leaves.push(leaf)
         events.push(`leaf ${leaf.leafIndex}`)

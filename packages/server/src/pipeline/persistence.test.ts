@@ -37,8 +37,8 @@ describe('Persistence', () => {
           return state.persist(batch)
         },
       },
-      atBatchRecord: () => point,
-      onPersisted: (each) => persisted.push(each),
+      atBatchRecord: () => (point === undefined ? undefined : { treeSize: point, logIndex: point }),
+      onPersisted: ({ treeSize }) => persisted.push(treeSize),
       onFatal: (error) => faults.push(error),
       behindBytesMax: 100,
     })

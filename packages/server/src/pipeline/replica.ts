@@ -26,12 +26,14 @@ import { labels, sha256 } from '@cipherlog/crypto/hash'
 import { signLabelled } from '@cipherlog/crypto/signature'
 import { applied, entryKinds, modes, policyChain, signedApplied, type NodeKeys } from '@cipherlog/format'
 import { type ClosedBatch, type Leaf, type Ledger, type StoredAnswer } from '@cipherlog/machine'
+import { rulesVersionMax } from '@cipherlog/registry'
 import { rootFromTiles } from '@cipherlog/merkle/tree'
 import { parseCheckpoint, parseNote } from '@cipherlog/merkle/verify'
 import { type ProofVerifier } from '@cipherlog/proof'
 import { type StateStore, type TrailStore } from '@cipherlog/storage'
 import {
   type ClientSessions,
+  type MembershipState,
   type NodeApi,
   type NodeStatus,
   type Proposal,
@@ -55,6 +57,7 @@ import { PendingProposals, type ApplyOutcome } from './proposals.ts'
 import { Publisher, type PublisherOptions } from './publisher.ts'
 import { type SignatureLines } from './cosignatures.ts'
 import { Reads } from './reads.ts'
+import { putAddresses } from './member-addresses.ts'
 import { Signal } from './signal.ts'
 
 /** A proposal that is not applied by then gets `ERR_OUTCOME_UNKNOWN`. */
@@ -111,13 +114,34 @@ export interface ReplicaOptions {
   readonly applyNotes?: ApplyNotes
   /** What the leader checks before it appends; replicas decide again whatever a faulty leader lets in. */
   readonly admit?: typeof admit | undefined
-  /** Addresses for status, by peer id. */
-  readonly peerAddresses: () => readonly {
-    readonly peerId: string
-    readonly api: string
-    readonly connected: boolean
-  }[]
+  /** What the host knows of the members, this replica included. */
+  readonly members: () => readonly MemberInfo[]
+  /** What this replica is in the group, and how its log is. */
+  readonly standing: () => ReplicaStanding
+  /** A batch record at which every replica takes a snapshot; nothing after it is in the state yet. */
+  readonly onSnapshotDue?: (closed: ClosedBatch) => void
+  /** State and trail hold everything up to this entry, durably. */
+  readonly onPersisted?: (logIndex: number) => void
   readonly version: string
+}
+
+/** What is known of a member beside the log. */
+export interface MemberInfo {
+  readonly peerId: string
+  /** Base URL; empty if unknown. */
+  readonly api: string
+  /** `host:port`; empty if unknown. */
+  readonly peers: string
+  readonly connected: boolean
+  /** By its own word; undefined: it has not said. */
+  readonly trailFrom: number | undefined
+  readonly rulesVersionMax: number | undefined
+}
+
+export interface ReplicaStanding {
+  readonly membership: MembershipState
+  readonly damagedEntries: number
+  readonly inDoubt: boolean
 }
 
 /** What a restart found in the trail. */
@@ -150,6 +174,8 @@ export class Replica implements NodeApi {
   readonly #reads: Reads
   readonly #leaves = new Signal()
   #lastClosed: ClosedBatch | undefined
+  /** The log entry that closed it. */
+  #closedIndex = 0
   /** When batches were closed, by tree size. */
   readonly #closedAt = new Map<number, number>()
   /** Checkpoints of transition sizes, which the policy chain carries. */
@@ -186,8 +212,14 @@ export class Replica implements NodeApi {
     this.#persistence = new Persistence({
       trail,
       state,
-      atBatchRecord: () => (ledger.openLeaves === 0 && trail.size === ledger.treeSize ? ledger.treeSize : undefined),
-      onPersisted: (treeSize) => this.#publisher.persisted(treeSize),
+      atBatchRecord: () =>
+        ledger.openLeaves === 0 && trail.size === ledger.treeSize
+          ? { treeSize: ledger.treeSize, logIndex: this.#closedIndex }
+          : undefined,
+      onPersisted: ({ treeSize, logIndex }) => {
+        this.#publisher.persisted(treeSize)
+        options.onPersisted?.(logIndex)
+      },
       onFatal,
     })
     this.#marks = new Marks({
@@ -203,6 +235,7 @@ export class Replica implements NodeApi {
       verifier: options.verifier,
       proposals: this.#proposals,
       logger,
+      onAddresses: (addresses) => putAddresses(state, addresses),
       onLeaf: (leaf) => this.#leaf(leaf),
       onClosed: (closed) => this.#closed(closed),
       room: () => this.#persistence.room(),
@@ -255,7 +288,7 @@ export class Replica implements NodeApi {
     const newest = ledger.newestBatch(await trail.readEntry(treeSize - 1))
     const head = signedHead.read()
     for (const signed of [head, { size: treeSize, rootHash: newest.rootHash }]) {
-      if (signed === undefined || signed.size > treeSize) continue
+      if (signed === undefined || signed.size > treeSize || signed.size <= trail.trailFrom) continue
       invariant(
         equalBytes(await rootOf(signed.size), signed.rootHash),
         'The trail does not have the root that this replica signed or stored. Keep its disk as evidence.',
@@ -265,9 +298,12 @@ export class Replica implements NodeApi {
     this.#publisher.resume({ treeSize, ...this.#resumed })
     for (const { transitionSize: size } of ledger.registry.cosignerSets) {
       if (size === undefined || size <= this.#publisher.publishedSize || size >= treeSize) continue
+      // Published before this replica came: it has the note.
+      if (this.#transitions.has(size)) continue
       this.#publisher.closed({ size, rootHash: await rootOf(size), transition: true })
     }
     this.#lastClosed = newest
+    this.#closedIndex = ledger.appliedIndex
     this.#publisher.closed(newest)
     this.#options.observer.treeSize(treeSize)
     this.#options.observer.published(this.#publisher.publishedSize)
@@ -347,6 +383,8 @@ export class Replica implements NodeApi {
   #closed(closed: ClosedBatch): void {
     this.#options.crossCheck(closed)
     this.#lastClosed = closed
+    this.#closedIndex = this.#options.ledger.appliedIndex
+    if (closed.snapshotDue) this.#options.onSnapshotDue?.(closed)
     this.#closedAt.set(closed.size, this.#clock.monotonic())
     if (this.#closedAt.size > timedBatchesMax) this.#closedAt.delete(this.#closedAt.keys().next().value!)
     this.#persistence.closed()
@@ -484,148 +522,4 @@ export class Replica implements NodeApi {
   // --- what readers ask ---
 
   status(): NodeStatus {
-    const { ledger, replicator, keys, trail, peerAddresses, version } = this.#options
-    const { registry } = ledger
-    const raft = replicator.status()
-    const { paused } = this.#apply
-    const self = toHex(keys.peerId)
-    return {
-      origin: ledger.origin,
-      cluster: toHex(registry.cluster),
-      group: toHex(ledger.group),
-      generation: ledger.generation,
-      peerId: self,
-      role: raft.role,
-      leaderId: raft.leaderId,
-      term: raft.term,
-      commitIndex: raft.commitIndex,
-      appliedIndex: ledger.appliedIndex,
-      treeSize: ledger.treeSize,
-      publishedSize: this.#publisher.publishedSize,
-      registryNumber: registry.head.number,
-      logTime: ledger.logTime,
-      rulesVersion: registry.rulesVersion,
-      paused: paused && { index: paused.index, kind: paused.kind, digest: paused.digest && toHex(paused.digest) },
-      peers: peerAddresses().map(({ peerId, api, connected }) => ({
-        peerId,
-        apiAddress: api,
-        connected: connected || peerId === self,
-        matchIndex: peerId === self ? raft.lastIndex : raft.members[peerId]?.matchIndex,
-        learner: false,
-      })),
-      mode: registry.genesis.mode === modes.production ? 'production' : 'development',
-      trailFrom: trail.trailFrom,
-      version,
-      provingKeys:
-        registry.circuits.length === 0
-          ? 'none'
-          : registry.circuits.every((circuit) => circuit.ceremony !== undefined)
-            ? 'ceremony'
-            : 'development',
-    }
-  }
-
-  ready(): Readiness {
-    const { replicator, ledger, trail } = this.#options
-    const { leaderId, commitIndex } = replicator.status()
-    const reasons: string[] = []
-    if (this.#stopping) reasons.push('the replica has stopped')
-    const { paused } = this.#apply
-    if (paused !== undefined) reasons.push(pausedError(paused).message)
-    if (leaderId === undefined) reasons.push('no leader is known')
-    if (commitIndex - ledger.appliedIndex > 10_000) reasons.push('applying is far behind')
-    if (this.#publisher.publishedSize > trail.size) reasons.push('the log is being replayed up to the checkpoint')
-    return { ok: reasons.length === 0, reasons }
-  }
-
-  /** A fault that a read finds stops the replica like any other. */
-  async #guarded<T>(read: () => T | Promise<T>): Promise<T> {
-    try {
-      return await read()
-    } catch (thrown) {
-      const error =
-        thrown instanceof DecodeError
-          ? new InvariantViolation(`This replica holds a damaged record: ${thrown.message}`)
-          : thrown
-      if (fatalCodes.has(errorCode(error) ?? '')) this.#fail(error)
-      throw error
-    }
-  }
-
-  keyEvents(from: number, max: number): Promise<readonly Uint8Array[]> {
-    return this.#guarded(() => this.#reads.keyEvents(from, max))
-  }
-
-  checkpoint(): Promise<PublishedCheckpoint> {
-    return this.#guarded(() => this.#reads.checkpoint())
-  }
-
-  receipt(leaf: number, waitMs: number, signal?: AbortSignal): Promise<Uint8Array> {
-    return this.#guarded(() => this.#reads.receipt(leaf, waitMs, signal))
-  }
-
-  leaf(index: number): Promise<StoredLeaf> {
-    return this.#guarded(() => this.#reads.leaf(index))
-  }
-
-  value(query: {
-    readonly namespace: string
-    readonly key: Uint8Array
-    readonly linearizable: boolean
-  }): Promise<{ readonly value: StoredValue | undefined; readonly appliedLeafCount: number }> {
-    return this.#guarded(() => this.#reads.value(query))
-  }
-
-  cell(query: { readonly namespace: string; readonly key: Uint8Array }): Promise<ProvenCell | undefined> {
-    return this.#guarded(() => this.#reads.cell(query))
-  }
-
-  envelope(id: Uint8Array): Promise<{ readonly fixed: Uint8Array; readonly wraps: Uint8Array }> {
-    return this.#guarded(() => this.#reads.envelope(id))
-  }
-
-  session(client: Uint8Array): Promise<ClientSessions> {
-    return this.#guarded(() => this.#options.ledger.sessions(client))
-  }
-
-  async *watch(
-    query: { readonly fromLeaf: number; readonly namespace: string | undefined },
-    signal: AbortSignal,
-  ): AsyncGenerator<WatchedLeaf> {
-    const leaves = this.#reads.watch(query, signal)
-    try {
-      for (;;) {
-        const next = await this.#guarded(() => leaves.next())
-        if (next.done === true) return
-        yield next.value
-      }
-    } finally {
-      await leaves.return(undefined)
-    }
-  }
-
-  trailFile(path: string): Promise<TrailFile | undefined> {
-    return this.#guarded(() => this.#reads.trailFile(path))
-  }
-
-  bodiesArePublic(): boolean {
-    return this.#reads.bodiesArePublic()
-  }
-}
-
-function pausedError({ index, digest }: PausedEntry): CipherlogError {
-  const which = digest === undefined ? '' : ` with digest ${toHex(digest)}`
-  return new CipherlogError(
-    'ERR_UNAVAILABLE',
-    `Applying has paused before log entry ${index}${which}, at which this replica stopped twice; operators can set it aside.`,
-    { details: { index } },
-  )
-}
-
-function stopping(): CipherlogError {
-  return new CipherlogError('ERR_UNAVAILABLE', 'The replica is stopping; ask another one.')
-}
-
-function sizeOf(note: string): number {
-  return parseCheckpoint(parseNote(note).text).size
-}
+    const { ledger, replicator, keys, members, standing, trail, version } = this.#options
