@@ -1,6 +1,7 @@
 /** The replicated state as a pure function of the log. */
 export { Ledger, batchLeavesMax, type LedgerOptions, type LedgerSnapshot } from './ledger.ts'
 export { openSnapshot } from './open-snapshot.ts'
+export { putMemberAddresses, readMemberAddresses } from './member-addresses.ts'
 export { builtInMachines } from './machines.ts'
 export { type NamedEntry } from './quarantines.ts'
 export {

@@ -173,6 +173,11 @@ export class Ledger {
     return { ledger, leaf, closed }
   }
 
+  /** Whether a state store holds no ledger yet. */
+  static isNew(state: Pick<State, 'get'>): boolean {
+    return state.get(stateKeys.ledger) === undefined
+  }
+
   /**
    * The ledger as it was at the last batch record, or undefined if the state store is empty.
    * @throws {@link CipherlogError} `ERR_RULES_UNKNOWN` if newer software wrote it or it needs an unknown circuit;

@@ -18,6 +18,7 @@ export const statePrefixes = {
   clientSessions: utf8('h'),
   sessions: utf8('s'),
   quarantines: utf8('u'),
+  memberAddresses: utf8('a'),
 } as const
 
 export const stateKeys = {
@@ -33,5 +34,7 @@ export const stateKeys = {
   cell: (number: number) => concatBytes(statePrefixes.cells, u64(number)),
   seen: (treeSize: number) => concatBytes(statePrefixes.seen, u64(treeSize)),
   quarantine: (index: number, digest: Uint8Array) => concatBytes(statePrefixes.quarantines, u64(index), digest),
+  /** Where a replica can be reached, as membership entries say. */
+  memberAddress: (peerId: Uint8Array) => concatBytes(statePrefixes.memberAddresses, peerId),
   quota: (client: Uint8Array) => concatBytes(utf8('q'), client),
 } as const

@@ -6,6 +6,7 @@ import { decode, DecodeError, encode, equalBytes, readU64, type Codec } from '@c
 import { labelledHash, labels } from '@cipherlog/crypto/hash'
 import {
   keyEnvelope,
+  memberAddress,
   storedCell,
   storedClientSessions,
   storedEnvelope,
@@ -50,6 +51,7 @@ const kinds: Readonly<Record<string, RecordKind>> = {
   c: kind(9, storedCell, ({ number }, key) => number === readU64(key, 1)),
   t: kind(9, storedSeen),
   u: kind(41, storedQuarantine),
+  a: kind(17, memberAddress, ({ peerId }, key) => equalBytes(peerId, key.subarray(1))),
   q: kind(17, storedQuota, ({ client }, key) => equalBytes(client, key.subarray(1))),
 }
 

@@ -10,5 +10,6 @@ export {
   writeNodeKeys,
   type MemberDescription,
 } from './host/keys.ts'
-export { type NodeApi, type NodeStatus } from './node-api.ts'
+export { type ClusterApi, type NodeApi, type NodeStatus, type RequestedChange } from './node-api.ts'
+export { connectCluster, type ClusterClient, type ClusterClientOptions } from './host/cluster-client.ts'
 export { type Replicator } from './replicator.ts'

@@ -98,7 +98,14 @@ export async function startTestCluster(options: TestClusterOptions = {}): Promis
       keysFile: join(folder, 'node.keys'),
       genesisFile,
       listen: { api: address(ports[i]!), peers: address(ports[count + i]!) },
+      join: false,
       tls: undefined,
+      storage: {
+        onDamage: 'truncateToLastGood',
+        logEntriesMax: 100_000,
+        logBytesMax: 268_435_456,
+        snapshotBytesPerSecond: 67_108_864,
+      },
       peers: keys.flatMap((other, j) =>
         j === i
           ? []
@@ -109,6 +116,8 @@ export async function startTestCluster(options: TestClusterOptions = {}): Promis
         tickMs: 30,
         heartbeatTicks: 1,
         electionTicks: 10,
+        priority: 0,
+        leaseMs: 0,
         idleMarkMs: 500,
         proofThreads: 1,
         unappliedCostMsMax: 2000,

@@ -15,16 +15,16 @@ import {
   GetSessionResponseSchema,
   GetValueResponseSchema,
   ProposeResponseSchema,
-  StatusResponseSchema,
   toConnectError,
   WatchResponseSchema,
   type ProposeRequest,
 } from '@cipherlog/api'
 import { CipherlogError, type Logger } from '@cipherlog/core'
 import { bodiesBytesMax, bundleBytesMax, keyBytesMax } from '@cipherlog/format'
-import { type NodeApi, type NodeStatus, type ProposalAnswer } from '../node-api.ts'
+import { type NodeApi, type ProposalAnswer } from '../node-api.ts'
 import { proposeStream } from './propose-stream.ts'
 import { undecodedBytesKey, type RequestBudget } from './request-budget.ts'
+import { statusMessage } from './status-message.ts'
 
 /** A signed CBOR array: bundle or key event of at most 1 MiB, signatures, heads of CBOR. */
 const signedBytesMax = bundleBytesMax + 4096
@@ -109,7 +109,7 @@ export function createApiService(options: ApiServiceOptions): ServiceImpl<typeof
       return streaming('ProposeStream', proposeStream(requests, { propose: settled, gone: context.signal, draining }))
     },
 
-    status: unary('Status', async () => create(StatusResponseSchema, statusMessage(node.status()))),
+    status: unary('Status', async () => statusMessage(node.status())),
 
     getKeyEvents: unary('GetKeyEvents', async ({ from, max }) => {
       const count = max === 0 ? keyEventsMax : Math.min(max, keyEventsMax)
@@ -179,37 +179,6 @@ export function createApiService(options: ApiServiceOptions): ServiceImpl<typeof
       }
       return streaming('Watch', leaves())
     },
-  }
-}
-
-function statusMessage(status: NodeStatus) {
-  const { leaderId, peers } = status
-  return {
-    origin: status.origin,
-    cluster: status.cluster,
-    group: status.group,
-    generation: BigInt(status.generation),
-    peerId: status.peerId,
-    role: status.role,
-    leaderId: leaderId ?? '',
-    term: BigInt(status.term),
-    commitIndex: BigInt(status.commitIndex),
-    appliedIndex: BigInt(status.appliedIndex),
-    treeSize: BigInt(status.treeSize),
-    publishedSize: BigInt(status.publishedSize),
-    registryNumber: BigInt(status.registryNumber),
-    logTime: BigInt(status.logTime),
-    peers: peers.map(({ peerId, apiAddress, connected, matchIndex, learner }) => ({
-      peerId,
-      apiAddress,
-      connected,
-      learner,
-      ...(matchIndex === undefined ? {} : { matchIndex: BigInt(matchIndex) }),
-    })),
-    mode: status.mode,
-    trailFrom: BigInt(status.trailFrom),
-    version: status.version,
-    provingKeys: status.provingKeys,
   }
 }
 

@@ -36,6 +36,10 @@ export function parseAddress(text: string): Address | undefined {
   return match === null || port > 65_535 ? undefined : { host: (match[1] ?? match[2])!, port }
 }
 
+export function formatAddress({ host, port }: Address): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`
+}
+
 const address = z.string().transform((value, context) => {
   const parsed = parseAddress(value)
   if (parsed !== undefined) return parsed
@@ -50,6 +54,10 @@ const peer = z
     id: z.string().regex(/^[0-9a-f]{32}$/, 'a peer id has 32 lowercase hex digits'),
     address,
     api: z.string().regex(/^https:\/\/[^\s/]+$/, 'the base URL of an API looks like https://host:port'),
+    tls_key: z
+      .string()
+      .regex(/^[0-9a-f]{64}$/, 'a TLS key has 64 lowercase hex digits')
+      .optional(),
   })
   .readonly()
 
@@ -57,6 +65,7 @@ const schema = z.strictObject({
   data_dir: path,
   keys_file: path,
   genesis_file: path,
+  join: z.boolean().default(false),
   listen: z.strictObject({ api: address, peers: address }).readonly(),
   tls: z.strictObject({ cert_file: path, key_file: path }).readonly().optional(),
   peers: z
@@ -64,6 +73,15 @@ const schema = z.strictObject({
     .max(64)
     .refine((peers) => new Set(peers.map(({ id }) => id)).size === peers.length, 'a peer id stands there twice')
     .default([]),
+  storage: z
+    .strictObject({
+      on_damage: z.enum(['truncateToLastGood', 'refuseStart', 'alertAndContinue']).default('truncateToLastGood'),
+      log_entries_max: count(1, 1_000_000_000).default(100_000),
+      log_bytes_max: count(1, 1_099_511_627_776).default(268_435_456),
+      snapshot_bytes_per_second: count(65_536, 10_737_418_240).default(67_108_864),
+    })
+    .readonly()
+    .prefault({}),
   log: z
     .strictObject({ level: z.enum(logLevels).default('info'), pretty: z.boolean().default(false) })
     .readonly()
@@ -73,6 +91,8 @@ const schema = z.strictObject({
       tick_ms: count(1, 10_000).default(100),
       heartbeat_ticks: count(1, 1000).default(1),
       election_ticks: count(2, 1000).default(10),
+      priority: count(0, 1000).default(0),
+      lease_ms: count(0, 60_000).default(0),
       idle_mark_ms: count(10, 60_000).default(1000),
       proof_threads: count(0, 64).default(1),
       unapplied_cost_ms_max: count(1, 60_000).default(200),
@@ -80,6 +100,10 @@ const schema = z.strictObject({
     .refine((tuning) => tuning.election_ticks > tuning.heartbeat_ticks, {
       path: ['election_ticks'],
       message: 'must be above heartbeat_ticks, or every follower campaigns before it hears its leader',
+    })
+    .refine((tuning) => tuning.lease_ms < tuning.election_ticks * tuning.tick_ms * 0.9, {
+      path: ['lease_ms'],
+      message: 'must be below nine tenths of an election timeout, or a read may be stale when clocks drift',
     })
     .readonly()
     .prefault({}),
@@ -90,6 +114,8 @@ export interface NodeConfig {
   readonly dataDir: string
   readonly keysFile: string
   readonly genesisFile: string
+  /** This replica was not there at genesis: it waits until it is added. */
+  readonly join: boolean
   readonly listen: { readonly api: Address; readonly peers: Address }
   /** PEM files for the API instead of the node's own certificates. */
   readonly tls: { readonly certFile: string; readonly keyFile: string } | undefined
@@ -99,12 +125,27 @@ export interface NodeConfig {
     readonly address: Address
     /** Base URL. */
     readonly api: string
+    /** Raw Ed25519 key in hex, for a replica that joins and whose genesis does not list this peer. */
+    readonly tlsKey?: string | undefined
   }[]
+  readonly storage: {
+    /** What a start does about damage in the log that no second copy on this disk mends. */
+    readonly onDamage: 'truncateToLastGood' | 'refuseStart' | 'alertAndContinue'
+    /** Entries and payload bytes of the log kept for replicas that lag, beyond what a snapshot holds. */
+    readonly logEntriesMax: number
+    readonly logBytesMax: number
+    /** Of a snapshot that is fetched. */
+    readonly snapshotBytesPerSecond: number
+  }
   readonly log: { readonly level: (typeof logLevels)[number]; readonly pretty: boolean }
   readonly tuning: {
     readonly tickMs: number
     readonly heartbeatTicks: number
     readonly electionTicks: number
+    /** Who should rather lead: higher is preferred. */
+    readonly priority: number
+    /** How long a leader may answer reads alone after a quorum has answered it; 0: it always asks. */
+    readonly leaseMs: number
     readonly idleMarkMs: number
     /** 0: no proof is checked ahead in a worker. */
     readonly proofThreads: number
@@ -137,16 +178,23 @@ export const configKeys: readonly ConfigKey[] = [
   key('data_dir', 'path', '<folder>', 'where the node keeps log, state and trail'),
   key('keys_file', 'path', '<file>', 'the keys of this replica, made by `cipherlog-node keygen`'),
   key('genesis_file', 'path', '<file>', 'the signed genesis of the cluster'),
+  key('join', 'boolean', '<true|false>', 'this replica was not there at genesis: it waits until it is added'),
   key('listen.api', 'text', '<host:port>', 'where clients connect'),
   key('listen.peers', 'text', '<host:port>', 'where the other replicas connect'),
   key('tls.cert_file', 'path', '<file>', 'certificate chain of the API (PEM); its own if absent'),
   key('tls.key_file', 'path', '<file>', 'private key of that certificate (PEM)'),
   key('peers', 'json', '<json>', 'the other replicas: [{"id", "address", "api"}, …]'),
+  key('storage.on_damage', 'text', '<policy>', 'truncateToLastGood, refuseStart or alertAndContinue'),
+  key('storage.log_entries_max', 'integer', '<n>', 'entries of the log kept for replicas that lag'),
+  key('storage.log_bytes_max', 'integer', '<bytes>', 'payload bytes of the log kept for replicas that lag'),
+  key('storage.snapshot_bytes_per_second', 'integer', '<bytes>', 'how fast a snapshot is fetched, at most'),
   key('log.level', 'text', '<level>', `one of ${logLevels.join(', ')}`),
   key('log.pretty', 'boolean', '<true|false>', 'log text for people instead of JSON'),
   key('tuning.tick_ms', 'integer', '<ms>', 'length of a Raft tick'),
   key('tuning.heartbeat_ticks', 'integer', '<n>', 'ticks between heartbeats of a leader'),
   key('tuning.election_ticks', 'integer', '<n>', 'ticks without a leader before a follower campaigns'),
+  key('tuning.priority', 'integer', '<n>', 'who should rather lead: higher is preferred'),
+  key('tuning.lease_ms', 'integer', '<ms>', 'how long a leader may answer reads alone; 0: it always asks a quorum'),
   key('tuning.idle_mark_ms', 'integer', '<ms>', 'time after which new leaves are closed without a receipt'),
   key('tuning.proof_threads', 'integer', '<n>', 'worker threads that check proofs'),
   key(
@@ -326,14 +374,23 @@ function toNodeConfig(data: z.infer<typeof schema>): NodeConfig {
     dataDir: data.data_dir,
     keysFile: data.keys_file,
     genesisFile: data.genesis_file,
+    join: data.join,
     listen: data.listen,
     tls: data.tls === undefined ? undefined : { certFile: data.tls.cert_file, keyFile: data.tls.key_file },
-    peers: data.peers,
+    peers: data.peers.map(({ tls_key: tlsKey, ...rest }) => ({ ...rest, tlsKey })),
+    storage: {
+      onDamage: data.storage.on_damage,
+      logEntriesMax: data.storage.log_entries_max,
+      logBytesMax: data.storage.log_bytes_max,
+      snapshotBytesPerSecond: data.storage.snapshot_bytes_per_second,
+    },
     log: data.log,
     tuning: {
       tickMs: tuning.tick_ms,
       heartbeatTicks: tuning.heartbeat_ticks,
       electionTicks: tuning.election_ticks,
+      priority: tuning.priority,
+      leaseMs: tuning.lease_ms,
       idleMarkMs: tuning.idle_mark_ms,
       proofThreads: tuning.proof_threads,
       unappliedCostMsMax: tuning.unapplied_cost_ms_max,

@@ -5,36 +5,37 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { CipherlogError, equalBytes, fromHex, InvariantViolation, systemClock, toHex } from '@cipherlog/core'
-import { verdictName, verdicts, type CosignerMember, type NodeKeys } from '@cipherlog/format'
-import { splitPayloads } from '@cipherlog/format/peer-frame'
-import { Ledger, type ClosedBatch, type Leaf, type LedgerOptions, type StateMachine } from '@cipherlog/machine'
+import { group0, verdictName, verdicts, type CosignerMember, type CosignerSet, type NodeKeys } from '@cipherlog/format'
+import { Ledger, type StateMachine } from '@cipherlog/machine'
 import { rootOfBatch } from '@cipherlog/merkle/batch'
 import { cachedVerifier, type ProofVerifier } from '@cipherlog/proof'
 import { createWorkerVerifier } from '@cipherlog/proof/worker'
-import { confStateOf } from '@cipherlog/raft'
-import { openGenesis } from '@cipherlog/registry'
+import { openGenesis, rulesVersionMax } from '@cipherlog/registry'
 import {
   createFileWal,
   createLevelStateStore,
+  installFileTrail,
   openDataDirectory,
+  openFileSnapshots,
   openFileTrail,
-  type StateStore,
 } from '@cipherlog/storage'
 import { type admit } from '../pipeline/admission.ts'
 import { crossCheckTree } from '../pipeline/cross-check.ts'
-import { type CosigningMessage } from '../pipeline/publisher.ts'
-import { RaftReplicator } from '../pipeline/raft-replicator.ts'
-import { readRaftState } from '../pipeline/raft-state.ts'
-import { Replica, resumedFrom, type ReplicaObserver } from '../pipeline/replica.ts'
-import { type Leadership } from '../replicator.ts'
+import { GroupMember, type MemberObserver } from '../pipeline/group-member.ts'
+import { GroupRouter } from '../pipeline/group-router.ts'
+import { type Replica, type ReplicaObserver } from '../pipeline/replica.ts'
+import { type Leadership, type ReplicaAddress } from '../replicator.ts'
 import { openApplyNotes } from './apply-notes.ts'
-import { type Address, type NodeConfig } from './config.ts'
+import { createClusterServer } from './cluster-service.ts'
+import { formatAddress, parseAddress, type Address, type NodeConfig } from './config.ts'
 import { createApiServer } from './http.ts'
+import { openJoinNotes } from './join-notes.ts'
 import { cosignerMemberOf, readNodeKeys } from './keys.ts'
 import { createLogger, type NodeLogger } from './logging.ts'
 import { createMetrics, type Metrics } from './metrics.ts'
-import { toPeerHeader, toRaftMessage } from './peer-messages.ts'
-import { createPeerTransport, type PeerMember, type PeerMessageHeader } from './peers.ts'
+import { nodeOf } from './node-facade.ts'
+import { createPeerTransport, type PeerTransport, type TransportMember } from './peers.ts'
+import { readIfThere } from './replace-file.ts'
 import { browserTlsIdentity, pinnedTlsIdentity, type TlsIdentity } from './tls.ts'
 import { openSignedHead } from './signed-head.ts'
 import { createThreadedEvaluator } from './vector-evaluator.ts'
@@ -65,7 +66,9 @@ export interface RunningNode {
   /** Where the other replicas connect. */
   readonly peersAddress: Address
   readonly peerId: string
+  /** What answers at this moment: another one once a snapshot was installed. */
   readonly replica: Replica
+  readonly member: GroupMember
   readonly metrics: Metrics
   stop(): Promise<void>
 }
@@ -82,7 +85,7 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
   const signedGenesis = await readGenesis(config.genesisFile)
   const { cluster, genesis } = openGenesis(signedGenesis)
   const selfId = toHex(keys.peerId)
-  checkMember(keys, genesis.cosigners.members)
+  await checkMember(keys, genesis.cosigners.members, config)
 
   const closing: (() => Promise<void>)[] = []
   let closed: Promise<void> | undefined
@@ -95,9 +98,14 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
   try {
     const directory = await openDataDirectory(config.dataDir, { cluster, peerId: keys.peerId })
     closing.push(() => directory.close())
-    const wal = await createFileWal(directory.wal, { identity: { cluster, peerId: keys.peerId } })
+    const { onDamage } = config.storage
+    const wal = await createFileWal(directory.wal, { identity: { cluster, peerId: keys.peerId }, onDamage })
     closing.push(() => wal.close())
     const walContents = await wal.open()
+    for (const damage of walContents.damage) logger.warn({ ...damage }, 'the log was not as written')
+    const snapshots = await openFileSnapshots(directory.snapshots)
+    closing.push(() => snapshots.close())
+    for (const digest of snapshots.damaged) logger.warn({ digest }, 'a snapshot was damaged: it is removed')
     const state = await createLevelStateStore(directory.state)
     closing.push(() => state.close())
     const evaluator = createThreadedEvaluator()
@@ -108,43 +116,44 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
     )
     closing.push(() => verifier.close())
 
-    const machines = options.machines ?? []
-    const { ledger, created } = await openLedger(state, signedGenesis, cluster, { evaluator, rootOfBatch, machines })
-    const trail = await openFileTrail(directory.trail, created === undefined ? ledger.treeSize : 0)
-    closing.push(() => trail.close())
-    const log = walContents.group(ledger.group)
-    const walIsEmpty = log.hardState === undefined && log.refs.length === 0
+    const contents = walContents.group(group0)
+    const isNew = contents.hardState === undefined && contents.refs.length === 0 && contents.baseIndex === 0
     const signedHead = await openSignedHead(join(config.dataDir, 'signed-head'), {
-      isNew: walIsEmpty && created !== undefined,
+      isNew: isNew && Ledger.isNew(state),
     })
-    checkWal(walIsEmpty, signedHead.read()?.size ?? 0)
+    checkWal(isNew, signedHead.read()?.size ?? 0)
 
     const faults: unknown[] = []
     let stopping = false
-    let replica: Replica | undefined = undefined
     const fatal = (error: unknown): void => {
       // What fails while everything is being closed fails because of that.
       if (faults.length > 0 || stopping) return
       faults.push(error)
       logger.error({ err: error }, 'the node stops: keep its disk and read the error')
-      replica?.halt()
-      replicator.stop()
+      member.halt()
       stopAll().catch((cause: unknown) => logger.error({ err: cause }, 'the stopped node could not close its files'))
       options.onFatal?.(error)
     }
-
-    const raftState = await readRaftState({
-      group: ledger.group,
-      wal,
-      contents: log,
-      applied: ledger.appliedIndex,
-      confState: confStateOf(genesis.cosigners.members.map((member) => toHex(member.peerId))),
-      confIndex: 0,
-      filled: () => Promise.reject(new Error('not yet')),
-    })
-    const replicator: RaftReplicator = new RaftReplicator({
-      config: {
-        id: selfId,
+    const rulesOf = (peerId: string): number | undefined =>
+      peerId === selfId ? rulesVersionMax : transport.rulesVersionMax(peerId)
+    let url = ''
+    const member: GroupMember = await GroupMember.open({
+      keys,
+      signedGenesis,
+      ledgerOptions: { evaluator, rootOfBatch, machines: options.machines ?? [] },
+      stores: {
+        wal,
+        contents,
+        state,
+        snapshots,
+        trail: {
+          open: (treeSize) => openFileTrail(directory.trail, treeSize),
+          install: (manifest, pairs) => installFileTrail(directory.trail, manifest, pairs),
+        },
+        signedHead,
+        joinNotes: await openJoinNotes(join(config.dataDir, 'join-notes')),
+      },
+      raft: {
         electionTicks: config.tuning.electionTicks,
         heartbeatTicks: config.tuning.heartbeatTicks,
         preVote: true,
@@ -153,110 +162,97 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
         maxInflightBytes: 32 * 1024 * 1024,
         maxAppendBytes: 1024 * 1024,
         maxUncommittedBytes: 64 * 1024 * 1024,
-        maxClockErrorMs: genesis.limits.maxClockErrorMs,
         // Twice an election timeout without a finished write: a leader whose disk hangs must not lead.
         diskStallTicks: config.tuning.electionTicks * 2,
-        initialTimeMs: genesis.createdAt,
+        priority: config.tuning.priority,
+        leaseMs: config.tuning.leaseMs,
+        snapshotRetryTicks: config.tuning.electionTicks * 10,
         random: Math.random,
       },
-      state: raftState,
-      group: ledger.group,
-      wal,
+      tickMs: config.tuning.tickMs,
       clock: systemClock,
       logger,
-      send: (to, message, payloads) => void transport.send(to, toPeerHeader(message, ledger.group), payloads),
-      onAppended: (bytes, durationMs) => {
-        metrics.walWriteBytes.inc(bytes)
-        metrics.walAppendDuration.observe(durationMs / 1000)
-        metrics.stageDuration.observe({ stage: 'appended' }, durationMs / 1000)
-      },
+      memberObserver: memberObserver(metrics),
+      send: (to, header, bodies) => transport.send(to, header, bodies),
+      connected: (peerId) => transport.connected(peerId),
+      snapshotBytesPerSecond: config.storage.snapshotBytesPerSecond,
+      retention: { entriesMax: config.storage.logEntriesMax, bytesMax: config.storage.logBytesMax },
+      verifier: countingVerifier(verifier, metrics),
+      observer: replicaObserver(metrics),
+      crossCheck: crossCheckTree,
+      onMembersChanged: () => transport.membersChanged(),
       onFatal: fatal,
+      idleMarkMs: config.tuning.idleMarkMs,
+      pendingProposalsMax,
+      unappliedCostMsMax: config.tuning.unappliedCostMsMax,
+      applyNotes: await openApplyNotes(join(config.dataDir, 'apply-note'), logger),
+      votersSupport: () => {
+        const { voters, votersOutgoing } = member.replicator.status().configuration
+        return Math.min(...[...voters, ...votersOutgoing].map((voter) => rulesOf(voter) ?? 1))
+      },
+      admit: options.admit,
+      members: () =>
+        knownMembers(member, config, selfId).map(({ peerId, api, peers }) => ({
+          peerId,
+          api: peerId === selfId ? url : api,
+          peers,
+          connected: peerId === selfId || transport.connected(peerId),
+          rulesVersionMax: rulesOf(peerId),
+        })),
+      version: nodeVersion,
     })
-    replicator.onLeadershipChange(leadershipObserver(metrics, logger))
+    closing.push(async () => {
+      stopping = true
+      await member.stop()
+    })
+    member.replicator.onLeadershipChange(leadershipObserver(metrics, logger))
 
-    const onFrame = (from: string, header: PeerMessageHeader, bodies: Uint8Array): void => {
-      if (header.type === 'cosignatures') {
-        running.peerSignatures(fromHex(from), header)
-      } else if (header.type === 'cosignatureRequest') {
-        running.peerRequest(fromHex(from), header.size)
-      } else {
-        const message = toRaftMessage(header, from, selfId)
-        if (message === undefined) return
-        replicator.receive(message, header.type === 'append' ? splitPayloads(header.entries, bodies) : [])
-      }
-    }
-    const transport = createPeerTransport({
+    const router = new GroupRouter((from) => metrics.peerStrayFrames.inc({ peer: from }))
+    router.add(group0, member)
+    const administrators = createClusterServer({
+      cluster: member.cluster,
+      keys: () => administratorKeys(member, keys),
+      logger,
+    })
+    const transport: PeerTransport = createPeerTransport({
       self: { peerId: selfId, tlsSeed: keys.tls },
       cluster,
-      members: () => peerMembers(ledger, config),
+      rulesVersionMax,
+      members: () => transportMembers(member, config, selfId),
+      listed: () => listedReplicas(member),
+      notMember: () => ({ type: 'notMember', group: group0, index: member.replicator.status().commitIndex }),
+      onNotMember: (_from, { group, index }) => {
+        if (equalBytes(group, group0)) member.notMember(index)
+      },
+      onAdmin: (socket, key) => administrators.accept(socket, key),
       listen: config.listen.peers,
       onFrame: (from, header, bodies) => {
         try {
-          onFrame(from, header, bodies)
+          router.receive(from, header, bodies)
         } catch (error) {
           // The transport would take it for the peer's fault and close its connection.
           if (error instanceof InvariantViolation) fatal(error)
           else throw error
         }
       },
-      onStateChange: (peer, connected) => {
-        if (connected) running.peerConnected()
-        else replicator.unreachable(peer)
-      },
+      onStateChange: (peer, connected) => router.peerStateChanged(peer, connected),
       logger,
       metrics,
     })
-    const header = (message: CosigningMessage): PeerMessageHeader => ({ ...message, group: ledger.group })
-
-    let url = ''
-    const running = new Replica(
-      {
-        ledger,
-        keys,
-        replicator,
-        verifier: countingVerifier(verifier, metrics),
-        trail,
-        state,
-        logger,
-        observer: replicaObserver(metrics),
-        signedHead,
-        crossCheck: crossCheckTree,
-        broadcast: (message) => {
-          for (const { peerId } of peerMembers(ledger, config)) transport.send(peerId, header(message))
-        },
-        send: (to, message) => void transport.send(toHex(to), header(message)),
-        onMembersChanged: () => transport.membersChanged(),
-        onFatal: fatal,
-        batchIntervalMs: genesis.limits.batchIntervalMs,
-        idleMarkMs: config.tuning.idleMarkMs,
-        pendingProposalsMax,
-        unappliedCostMsMax: config.tuning.unappliedCostMsMax,
-        applyNotes: await openApplyNotes(join(config.dataDir, 'apply-note'), logger),
-        admit: options.admit,
-        peerAddresses: () => [
-          { peerId: selfId, api: url, connected: true },
-          ...config.peers.map(({ id, api }) => ({ peerId: id, api, connected: transport.connected(id) })),
-        ],
-        version: nodeVersion,
-      },
-      await resumedFrom(trail),
-    )
-    replica = running
-    if (created !== undefined) running.begin(created.leaf, created.closed)
-    else await running.resume()
-
     const peersAddress = await transport.start()
     closing.push(() => transport.close())
-    const ticks = setInterval(() => replicator.tick(), config.tuning.tickMs)
-    void running.run()
-    closing.push(async () => {
+    closing.push(() => administrators.close())
+    const ticks = setInterval(() => {
+      member.tick()
+      metrics.damagedEntries.set(wal.holes(group0).length)
+    }, config.tuning.tickMs)
+    closing.push(() => {
       clearInterval(ticks)
-      stopping = true
-      replicator.stop()
-      await running.stop()
+      return Promise.resolve()
     })
+    member.start()
     const http = createApiServer({
-      node: running,
+      node: nodeOf(member),
       metrics,
       listen: config.listen.api,
       tls: await apiIdentities(config, keys),
@@ -271,15 +267,25 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
       closed = undefined
       throw faults[0]
     }
-    logger.info({ api: url, peerId: selfId, origin: ledger.origin, treeSize: ledger.treeSize }, 'the node is up')
-    return { apiUrl: url, peersAddress, peerId: selfId, replica: running, metrics, stop: stopAll }
+    const { origin, treeSize } = member.ledger
+    logger.info({ api: url, peerId: selfId, origin, treeSize, membership: member.membership }, 'the node is up')
+    return {
+      apiUrl: url,
+      peersAddress,
+      peerId: selfId,
+      get replica() {
+        return member.replica
+      },
+      member,
+      metrics,
+      stop: stopAll,
+    }
   } catch (error) {
     await stopAll()
     throw error
   }
 }
 
-/** @throws CipherlogError `ERR_GENESIS_FILE` */
 export async function readGenesis(file: string): Promise<Uint8Array> {
   try {
     return new Uint8Array(await readFile(file))
@@ -290,16 +296,24 @@ export async function readGenesis(file: string): Promise<Uint8Array> {
   }
 }
 
-/** @throws CipherlogError `ERR_NOT_A_MEMBER` unless the genesis lists this replica with exactly these keys. */
-function checkMember(keys: NodeKeys, members: readonly CosignerMember[]): void {
+/**
+ * The genesis lists this replica with exactly these keys, or it joins, or joined and has a disk that says so.
+ * @throws CipherlogError `ERR_NOT_A_MEMBER`
+ */
+async function checkMember(keys: NodeKeys, members: readonly CosignerMember[], config: NodeConfig): Promise<void> {
   const own = cosignerMemberOf(keys)
   const listed = members.find((member) => equalBytes(member.peerId, keys.peerId))
   const kinds = ['tlsKey', 'logKey', 'cosignerKey', 'answerKey'] as const
   if (listed !== undefined && kinds.every((kind) => equalBytes(listed[kind], own[kind]))) return
+  if (listed === undefined && (config.join || (await isThere(join(config.dataDir, 'identity.json'))))) return
   throw new CipherlogError(
     'ERR_NOT_A_MEMBER',
-    `Replica ${toHex(keys.peerId)} is not listed in the genesis with these keys; use those that the genesis was made with.`,
+    `Replica ${toHex(keys.peerId)} is not listed in the genesis with these keys; use those that the genesis was made with, or set join for one that is added later.`,
   )
+}
+
+async function isThere(file: string): Promise<boolean> {
+  return (await readIfThere(file)) !== undefined
 }
 
 /**
@@ -315,38 +329,85 @@ function checkWal(isEmpty: boolean, signedSize: number): void {
   )
 }
 
-/** The ledger of the state store, or a fresh one from the genesis. */
-async function openLedger(
-  state: StateStore,
-  signedGenesis: Uint8Array,
-  cluster: Uint8Array,
-  options: LedgerOptions,
-): Promise<{ ledger: Ledger; created: { leaf: Leaf; closed: ClosedBatch } | undefined }> {
-  const opened = await Ledger.open(state, options)
-  if (opened === undefined) {
-    const { ledger, leaf, closed } = await Ledger.create(state, signedGenesis, options)
-    return { ledger, created: { leaf, closed } }
-  }
-  if (!equalBytes(opened.registry.cluster, cluster)) {
-    throw new CipherlogError(
-      'ERR_DATA_DIR_FOREIGN',
-      'The data directory belongs to another cluster; name the right one.',
-    )
-  }
-  return { ledger: opened, created: undefined }
+/** Every cosigner set, the newest first. */
+function cosignerSetsOf({ ledger }: GroupMember): readonly CosignerSet[] {
+  const { cosignerSets, genesis } = ledger.registry
+  return [...cosignerSets.map(({ set }) => set).reverse(), genesis.cosigners]
 }
 
-/**
- * Replicas that this node talks to, as far as it knows their addresses: those of the newest cosigner set, of the one
- * before, whose signatures the transition needs, and the voters, which are those of the genesis.
- */
-function peerMembers({ registry }: Ledger, config: NodeConfig): PeerMember[] {
-  const { cosignerSets, genesis } = registry
-  const sets = [...cosignerSets.slice(-2).reverse(), { set: genesis.cosigners }]
-  return config.peers.flatMap(({ id, address }) => {
-    const member = sets.flatMap(({ set }) => set.members).find((candidate) => toHex(candidate.peerId) === id)
-    return member === undefined ? [] : [{ peerId: id, tlsKey: member.tlsKey, address }]
+/** Replicas of any cosigner set, with their newest keys. */
+function listedReplicas(member: GroupMember): { readonly peerId: string; readonly tlsKey: Uint8Array }[] {
+  const keys = new Map<string, Uint8Array>()
+  for (const { members } of cosignerSetsOf(member)) {
+    for (const { peerId, tlsKey } of members) if (!keys.has(toHex(peerId))) keys.set(toHex(peerId), tlsKey)
+  }
+  return [...keys].map(([peerId, tlsKey]) => ({ peerId, tlsKey }))
+}
+
+/** Who takes part in the group; for a replica that does not yet, also whom its configuration names. */
+function memberIds(member: GroupMember, config: NodeConfig): Set<string> {
+  const { voters, learners, votersOutgoing } = member.replicator.status().configuration
+  const ids = new Set([...voters, ...learners, ...votersOutgoing])
+  if (member.membership === 'joining') for (const { id } of config.peers) ids.add(id)
+  return ids
+}
+
+/** With whom frames are exchanged: members whose key the log lists, or, before it has been read, the configuration. */
+function transportMembers(member: GroupMember, config: NodeConfig, selfId: string): TransportMember[] {
+  const listed = new Map(listedReplicas(member).map(({ peerId, tlsKey }) => [peerId, tlsKey]))
+  return [...memberIds(member, config)].flatMap((peerId) => {
+    const configured = config.peers.find(({ id }) => id === peerId)
+    const named = member.addresses.get(peerId)
+    const given = configured?.tlsKey
+    const tlsKey = listed.get(peerId) ?? (config.join && given !== undefined ? fromHex(given) : undefined)
+    const address = configured?.address ?? (named === undefined ? undefined : parseAddress(named.peers))
+    return tlsKey === undefined || peerId === selfId ? [] : [{ peerId, tlsKey, address }]
   })
+}
+
+/** Members and configured peers with their addresses, for status. */
+function knownMembers(member: GroupMember, config: NodeConfig, selfId: string): ReplicaAddress[] {
+  const ids = new Set([selfId, ...memberIds(member, config), ...config.peers.map(({ id }) => id)])
+  return [...ids].map((peerId) => {
+    const configured = config.peers.find(({ id }) => id === peerId)
+    const named = member.addresses.get(peerId)
+    const peers = configured === undefined ? (named?.peers ?? '') : formatAddress(configured.address)
+    return { peerId, peers, api: configured?.api ?? named?.api ?? '' }
+  })
+}
+
+/** Keys of replicas that may run the cluster: those of the newest set, of the members, and this one's own. */
+function administratorKeys(member: GroupMember, keys: NodeKeys): Uint8Array[] {
+  const { voters, learners, votersOutgoing } = member.replicator.status().configuration
+  const members = new Set([...voters, ...learners, ...votersOutgoing])
+  const newest = cosignerSetsOf(member)[0]!.members.map(({ tlsKey }) => tlsKey)
+  const taking = listedReplicas(member).flatMap(({ peerId, tlsKey }) => (members.has(peerId) ? [tlsKey] : []))
+  return [cosignerMemberOf(keys).tlsKey, ...newest, ...taking]
+}
+
+function memberObserver(metrics: Metrics): MemberObserver {
+  return {
+    snapshotTaken: (bytes, durationMs) => {
+      metrics.snapshotBytes.set(bytes)
+      metrics.snapshotDuration.observe(durationMs / 1000)
+    },
+    snapshotInstalled: () => metrics.snapshotsInstalled.inc(),
+    snapshotProblem: (problem) => metrics.snapshotsDiscarded.inc({ problem }),
+    snapshotChunk: (bytes) => metrics.snapshotReceivedBytes.inc(bytes),
+    payloadRepaired: () => metrics.payloadsRepaired.inc(),
+    compacted: (index) => metrics.compactedIndex.set(index),
+    trailFrom: (leaf) => metrics.trailFrom.set(leaf),
+    configuration: ({ voters, learners, votersOutgoing }) => {
+      metrics.voters.set(voters.length)
+      metrics.learners.set(learners.length)
+      metrics.joint.set(votersOutgoing.length > 0 ? 1 : 0)
+    },
+    appended: (bytes, durationMs) => {
+      metrics.walWriteBytes.inc(bytes)
+      metrics.walAppendDuration.observe(durationMs / 1000)
+      metrics.stageDuration.observe({ stage: 'appended' }, durationMs / 1000)
+    },
+  }
 }
 
 /** Like etcd, counts a change when a leader becomes known who is not the last one known. */

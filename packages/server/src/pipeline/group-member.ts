@@ -12,11 +12,11 @@ import {
   CipherlogError,
   DecodeError,
   decode,
+  equalBytes,
   errorCode,
   fromHex,
   InvariantViolation,
   toHex,
-  VerificationError,
   type Clock,
   type Logger,
 } from '@cipherlog/core'
@@ -27,58 +27,38 @@ import {
   toStoredConfState,
   sortedConfState,
   type NodeKeys,
-  type SnapshotManifest,
   type SnapshotPair,
 } from '@cipherlog/format'
 import { splitPayloads } from '@cipherlog/format/peer-frame'
-import { Ledger, openSnapshot, type ClosedBatch, type Leaf, type LedgerOptions } from '@cipherlog/machine'
+import { Ledger, openSnapshot, readMemberAddresses, type ClosedBatch, type LedgerOptions } from '@cipherlog/machine'
 import { confStateOf, type RaftConfig } from '@cipherlog/raft'
 import { openPolicyChain, policyChainBytesMax } from '@cipherlog/registry'
 import {
   readTrailEdge,
   trailEdge,
-  type SnapshotStore,
   type StateReplacement,
   type StateStore,
   type StoredSnapshot,
   type TrailStore,
-  type Wal,
-  type WalGroupContents,
   type WalRetention,
 } from '@cipherlog/storage'
 import { type Configuration, type ReplicaAddress, type SnapshotOffer } from '../replicator.ts'
 import { toPeerHeader, toRaftMessage } from '../host/peer-messages.ts'
 import { type MembershipState } from '../node-api.ts'
+import { ClusterControl } from './cluster-control.ts'
 import { type GroupEndpoint, type GroupHeader } from './group-router.ts'
-import { readAddresses } from './member-addresses.ts'
+import { finishInstallation, metaOf, newestWithin, type MemberStores } from './installation.ts'
 import { PayloadRepair } from './payload-repair.ts'
-import { type CosigningMessage, type SignedHead } from './publisher.ts'
+import { type CosigningMessage } from './publisher.ts'
 import { RaftReplicator } from './raft-replicator.ts'
 import { readRaftState } from './raft-state.ts'
-import { Replica, resumedFrom, type ReplicaOptions, type Resumed } from './replica.ts'
+import { Replica, resumedFrom, sizeOfNote, type MemberInfo, type ReplicaOptions, type Resumed } from './replica.ts'
 import { SnapshotFetcher, type SnapshotProblem } from './snapshot-fetcher.ts'
 import { SnapshotServer } from './snapshot-server.ts'
 import { TrailExchange } from './trail-exchange.ts'
 
 /** Ticks between attempts to fill the trail from another peer, after one has failed. */
 const backfillRetryTicks = 10
-
-/** What the replica keeps on its disk. */
-export interface MemberStores {
-  readonly wal: Wal
-  /** What opening the WAL found of this group. */
-  readonly contents: WalGroupContents
-  readonly state: StateStore
-  readonly snapshots: SnapshotStore
-  readonly trail: {
-    open(treeSize: number): Promise<TrailStore>
-    /** The trail, closed, begins with this snapshot from now on. */
-    install(manifest: SnapshotManifest, pairs: AsyncIterable<SnapshotPair>): Promise<void>
-  }
-  readonly signedHead: SignedHead
-  /** Notes of transition sizes that were published before this replica came; durable when `write` resolves. */
-  readonly joinNotes: { read(): readonly string[]; write(notes: readonly string[]): Promise<void> }
-}
 
 /** What happened, for metrics. */
 export interface MemberObserver {
@@ -104,7 +84,6 @@ type PassedOn = Pick<
   | 'unappliedCostMsMax'
   | 'applyNotes'
   | 'votersSupport'
-  | 'members'
   | 'version'
   | 'onMembersChanged'
 >
@@ -119,6 +98,8 @@ export interface GroupMemberOptions extends PassedOn {
   readonly clock: Clock
   readonly logger: Logger
   readonly memberObserver: MemberObserver
+  /** What the host knows of the members, this replica included. */
+  readonly members: () => readonly Omit<MemberInfo, 'trailFrom'>[]
   /** @returns false if the frame was dropped. */
   readonly send: (to: string, header: GroupHeader, bodies: readonly Uint8Array[]) => boolean
   readonly connected: (peerId: string) => boolean
@@ -145,6 +126,7 @@ export class GroupMember implements GroupEndpoint {
   readonly #fetcher: SnapshotFetcher
   readonly #server: SnapshotServer
   readonly #exchange: TrailExchange
+  readonly cluster: ClusterControl
   readonly #addresses = new Map<string, ReplicaAddress>()
   readonly #trailFromOf = new Map<string, number>()
   #state: StateStore
@@ -210,6 +192,14 @@ export class GroupMember implements GroupEndpoint {
       fetch: (offer, from) => this.#fetcher.fetch(offer, from),
       install: (offer) => this.#install(offer),
       installed: (offer) => void this.#begin(offer).catch(onFatal),
+    })
+    this.cluster = new ClusterControl({
+      selfId: this.#selfId,
+      replicator,
+      ledger: () => this.#ledger,
+      status: () => this.#replica.status(),
+      trailFromOf: (peerId) => this.trailFromOf(peerId),
+      clock: options.clock,
     })
     for (const address of addresses) this.#addresses.set(address.peerId, address)
     this.#wasMember = isMember(replicator.status().configuration, this.#selfId)
@@ -290,7 +280,7 @@ export class GroupMember implements GroupEndpoint {
       ledger,
       trail,
       resumed: await resumedWith(trail, stores.joinNotes.read()),
-      addresses: await readAddresses(state),
+      addresses: await readMemberAddresses(state),
     })
     if (created === undefined) await member.#replica.resume()
     else member.#replica.begin(created.leaf, created.closed)
@@ -315,9 +305,9 @@ export class GroupMember implements GroupEndpoint {
     return this.#addresses
   }
 
-  /** First leaf of a member's trail by its own word. */
+  /** First leaf of a member's trail by its own word; of this replica's as it is. */
   trailFromOf(peerId: string): number | undefined {
-    return this.#trailFromOf.get(peerId)
+    return peerId === this.#selfId ? this.#trail.trailFrom : this.#trailFromOf.get(peerId)
   }
 
   /** What this replica is in the group, as far as it knows. */
@@ -397,12 +387,13 @@ export class GroupMember implements GroupEndpoint {
         },
         send: (to, message) => this.#sendCosigning(toHex(to), message),
         batchIntervalMs: genesis.limits.batchIntervalMs,
+        members: () =>
+          this.#options.members().map((member) => ({ ...member, trailFrom: this.trailFromOf(member.peerId) })),
         standing: () => ({
           membership: this.membership,
           damagedEntries: stores.wal.holes(ledger.group).length,
           inDoubt: false,
         }),
-        trailFromOf: (peerId) => this.trailFromOf(peerId),
         onSnapshotDue: (closed) => this.#take(closed),
         onPersisted: (logIndex) => {
           this.#persistedIndex = logIndex
@@ -422,6 +413,12 @@ export class GroupMember implements GroupEndpoint {
 
   receive(from: string, header: GroupHeader, bodies: Uint8Array): void {
     if (this.#stopped) return
+    if ('term' in header) {
+      const message = toRaftMessage(header, from, this.#selfId)
+      const payloads = header.type === 'append' ? splitPayloads(header.entries, bodies) : []
+      if (message !== undefined) this.#replicator.receive(message, payloads)
+      return
+    }
     switch (header.type) {
       case 'cosignatures':
         this.#replica.peerSignatures(fromHex(from), header)
@@ -454,15 +451,6 @@ export class GroupMember implements GroupEndpoint {
       case 'trailRequest':
       case 'trailPiece':
         this.#exchange.receive(from, header, bodies)
-        return
-      case 'notMember':
-        this.notMember(header.index)
-        return
-      default: {
-        const message = toRaftMessage(header, from, this.#selfId)
-        if (message === undefined) return
-        this.#replicator.receive(message, header.type === 'append' ? splitPayloads(header.entries, bodies) : [])
-      }
     }
   }
 
@@ -591,7 +579,8 @@ export class GroupMember implements GroupEndpoint {
   async #check(snapshot: StoredSnapshot): Promise<boolean> {
     const { stores, ledgerOptions } = this.#options
     const { manifest, digest } = snapshot
-    if (this.#prepared?.snapshot.digest !== digest) await this.#forgetPrepared()
+    if (this.#prepared !== undefined && !equalBytes(this.#prepared.snapshot.digest, digest))
+      await this.#forgetPrepared()
     if (this.#prepared === undefined) {
       await readTrailEdge(manifest, stores.snapshots.pairs(digest))
       const replacement = await this.#state.prepareReplacement(statePairs(stores.snapshots.pairs(digest)))
@@ -619,7 +608,9 @@ export class GroupMember implements GroupEndpoint {
   async #learnTransitions(ledger: Ledger): Promise<boolean> {
     const { stores, logger } = this.#options
     const known = new Set((await resumedWith(this.#trail, stores.joinNotes.read())).sizes)
-    const needed = ledger.registry.cosignerSets.flatMap(({ transitionSize: size }) => (size === undefined ? [] : [size]))
+    const needed = ledger.registry.cosignerSets.flatMap(({ transitionSize: size }) =>
+      size === undefined ? [] : [size],
+    )
     if (needed.every((size) => known.has(size))) return true
     const { cluster } = ledger.registry
     const trustPolicy = {
@@ -675,7 +666,7 @@ export class GroupMember implements GroupEndpoint {
     const { stores, logger, memberObserver, onMembersChanged } = this.#options
     const snapshot = stores.snapshots.list().find(({ manifest }) => manifest.index === index)
     if (snapshot !== undefined) this.#server.made(index, snapshot.digest)
-    for (const address of await readAddresses(this.#state)) this.#addresses.set(address.peerId, address)
+    for (const address of await readMemberAddresses(this.#state)) this.#addresses.set(address.peerId, address)
     this.#replica = this.#createReplica(await resumedWith(this.#trail, stores.joinNotes.read()))
     await this.#replica.resume()
     logger.info({ index, trailFrom: this.#trail.trailFrom }, 'a snapshot was installed')
@@ -691,7 +682,8 @@ export class GroupMember implements GroupEndpoint {
   // --- the trail before the snapshot ---
 
   #backfill(): void {
-    if (this.#trail.trailFrom === 0 || this.#backfilling !== undefined || this.#backfillPause > 0 || !this.#running) return
+    if (this.#trail.trailFrom === 0 || this.#backfilling !== undefined || this.#backfillPause > 0 || !this.#running)
+      return
     const from = this.#trail.trailFrom
     const peers = this.#peers().filter((peer) => (this.#trailFromOf.get(peer) ?? from) < from)
     const peer = peers[this.#backfillAsked++ % Math.max(1, peers.length)]
@@ -723,41 +715,6 @@ export class GroupMember implements GroupEndpoint {
 
 function isMember({ voters, learners, votersOutgoing }: Configuration, peerId: string): boolean {
   return voters.includes(peerId) || learners.includes(peerId) || votersOutgoing.includes(peerId)
-}
-
-/** The newest snapshot that the log goes on from; one that was fetched and never installed is none. */
-function newestWithin(snapshots: SnapshotStore, { baseIndex }: WalGroupContents, applied: number) {
-  return snapshots.list().find(({ manifest: { index } }) => index <= applied && index >= baseIndex)
-}
-
-const metaOf = ({ manifest: { index, term, time }, digest }: StoredSnapshot) => ({ index, term, time, digest })
-
-/**
- * A crash between the state's installation and the log's: the log is put after the snapshot that the state is of.
- * @throws CipherlogError `ERR_WAL_LOST` if the log lacks what the state holds, and no snapshot explains it.
- */
-async function finishInstallation(stores: MemberStores, ledger: Ledger): Promise<WalGroupContents> {
-  const { wal, contents, snapshots } = stores
-  const { appliedIndex } = ledger
-  const snapshot = snapshots.list().find(({ manifest }) => manifest.index === appliedIndex)
-  const last = contents.baseIndex + contents.refs.length
-  const ref = contents.refs[appliedIndex - contents.baseIndex - 1]
-  const term = appliedIndex === contents.baseIndex ? contents.baseTerm : ref?.term
-  if (appliedIndex <= last && (snapshot === undefined || term === snapshot.manifest.term)) return contents
-  if (snapshot === undefined) {
-    throw new CipherlogError(
-      'ERR_WAL_LOST',
-      `The state holds entries up to ${appliedIndex}, but the log ends at ${last}; replace this replica by one with new keys.`,
-      { details: { appliedIndex, last } },
-    )
-  }
-  const { index, term: baseTerm, time } = snapshot.manifest
-  await stores.trail.install(snapshot.manifest, snapshots.pairs(snapshot.digest))
-  const hardState = contents.hardState ?? { term: baseTerm, votedFor: undefined, commit: 0 }
-  const fencingTerm = Math.max(hardState.term, baseTerm)
-  const base = { index, term: baseTerm, time }
-  await wal.append({ group: ledger.group, snapshot: base, hardState, entries: [], fencingTerm })
-  return { ...contents, hardState, baseIndex: index, baseTerm, baseTime: time, refs: [], holes: [] }
 }
 
 /** What a restart found, with the notes that this replica was given when it joined. */

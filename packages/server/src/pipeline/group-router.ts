@@ -7,7 +7,7 @@ import { toHex } from '@cipherlog/core'
 import { type PeerHeader } from '@cipherlog/format/peer-frame'
 
 /** What belongs to a group, so everything but what keeps the connection. */
-export type GroupHeader = Extract<PeerHeader, { readonly group: Uint8Array }>
+export type GroupHeader = Exclude<Extract<PeerHeader, { readonly group: Uint8Array }>, { readonly type: 'notMember' }>
 
 /** One group's end of the connections to its peers. */
 export interface GroupEndpoint {

@@ -25,7 +25,7 @@ import {
 import { labels, sha256 } from '@cipherlog/crypto/hash'
 import { signLabelled } from '@cipherlog/crypto/signature'
 import { applied, entryKinds, modes, policyChain, signedApplied, type NodeKeys } from '@cipherlog/format'
-import { type ClosedBatch, type Leaf, type Ledger, type StoredAnswer } from '@cipherlog/machine'
+import { putMemberAddresses, type ClosedBatch, type Leaf, type Ledger, type StoredAnswer } from '@cipherlog/machine'
 import { rulesVersionMax } from '@cipherlog/registry'
 import { rootFromTiles } from '@cipherlog/merkle/tree'
 import { parseCheckpoint, parseNote } from '@cipherlog/merkle/verify'
@@ -57,7 +57,6 @@ import { PendingProposals, type ApplyOutcome } from './proposals.ts'
 import { Publisher, type PublisherOptions } from './publisher.ts'
 import { type SignatureLines } from './cosignatures.ts'
 import { Reads } from './reads.ts'
-import { putAddresses } from './member-addresses.ts'
 import { Signal } from './signal.ts'
 
 /** A proposal that is not applied by then gets `ERR_OUTCOME_UNKNOWN`. */
@@ -190,7 +189,7 @@ export class Replica implements NodeApi {
     this.#options = options
     this.#resumed = resumed
     this.#clock = options.clock ?? systemClock
-    this.#transitions = new Map(resumed.transitions.map((note) => [sizeOf(note), note]))
+    this.#transitions = new Map(resumed.transitions.map((note) => [sizeOfNote(note), note]))
     const { ledger, replicator, keys, trail, state, logger, observer } = options
     this.#cosignerSets = ledger.registry.cosignerSets.length
     const monotonic = (): number => this.#clock.monotonic()
@@ -235,7 +234,7 @@ export class Replica implements NodeApi {
       verifier: options.verifier,
       proposals: this.#proposals,
       logger,
-      onAddresses: (addresses) => putAddresses(state, addresses),
+      onAddresses: (addresses) => putMemberAddresses(state, addresses),
       onLeaf: (leaf) => this.#leaf(leaf),
       onClosed: (closed) => this.#closed(closed),
       room: () => this.#persistence.room(),
@@ -523,3 +522,187 @@ export class Replica implements NodeApi {
 
   status(): NodeStatus {
     const { ledger, replicator, keys, members, standing, trail, version } = this.#options
+    const { registry } = ledger
+    const raft = replicator.status()
+    const { paused } = this.#apply
+    const self = toHex(keys.peerId)
+    const { configuration } = raft
+    return {
+      origin: ledger.origin,
+      cluster: toHex(registry.cluster),
+      group: toHex(ledger.group),
+      generation: ledger.generation,
+      peerId: self,
+      role: raft.role,
+      leaderId: raft.leaderId,
+      term: raft.term,
+      commitIndex: raft.commitIndex,
+      appliedIndex: ledger.appliedIndex,
+      treeSize: ledger.treeSize,
+      publishedSize: this.#publisher.publishedSize,
+      registryNumber: registry.head.number,
+      logTime: ledger.logTime,
+      rulesVersion: registry.rulesVersion,
+      rulesVersionMax,
+      configuration,
+      ...standing(),
+      compactedIndex: raft.compactedIndex,
+      snapshotIndex: raft.snapshotIndex,
+      paused: paused && { index: paused.index, kind: paused.kind, digest: paused.digest && toHex(paused.digest) },
+      peers: members().map((member) => {
+        const { peerId, api, peers: peersAddress, connected, trailFrom, rulesVersionMax: peerRules } = member
+        const progress = raft.members[peerId]
+        const isSelf = peerId === self
+        return {
+          peerId,
+          apiAddress: api,
+          peersAddress,
+          connected: connected || isSelf,
+          matchIndex: isSelf ? raft.lastIndex : progress?.matchIndex,
+          learner: configuration.learners.includes(peerId),
+          voter: configuration.voters.includes(peerId) || configuration.votersOutgoing.includes(peerId),
+          incarnation: Number.parseInt(peerId.slice(-8), 16),
+          state: progress?.state,
+          nextIndex: progress?.nextIndex,
+          paused: progress?.paused,
+          inflight: progress?.inflight,
+          pendingSnapshot: progress?.pendingSnapshot,
+          trailFrom: isSelf ? trail.trailFrom : trailFrom,
+          rulesVersionMax: isSelf ? rulesVersionMax : peerRules,
+        }
+      }),
+      mode: registry.genesis.mode === modes.production ? 'production' : 'development',
+      trailFrom: trail.trailFrom,
+      version,
+      provingKeys:
+        registry.circuits.length === 0
+          ? 'none'
+          : registry.circuits.every((circuit) => circuit.ceremony !== undefined)
+            ? 'ceremony'
+            : 'development',
+    }
+  }
+
+  ready(): Readiness {
+    const { replicator, ledger, trail, standing } = this.#options
+    const { leaderId, commitIndex } = replicator.status()
+    const { membership, inDoubt, damagedEntries } = standing()
+    const reasons: string[] = []
+    if (membership === 'joining') reasons.push('this replica is no part of the group yet; add it as a learner')
+    if (membership === 'removed') reasons.push('this replica was removed from the group; stop it')
+    if (inDoubt) reasons.push('the log may have lost entries; the other replicas are being asked')
+    if (this.#stopping) reasons.push('the replica has stopped')
+    const { paused } = this.#apply
+    if (paused !== undefined) reasons.push(pausedError(paused).message)
+    if (leaderId === undefined) reasons.push('no leader is known')
+    if (commitIndex - ledger.appliedIndex > 10_000) reasons.push('applying is far behind')
+    if (this.#publisher.publishedSize > trail.size) reasons.push('the log is being replayed up to the checkpoint')
+    // Worth knowing, and no reason to send clients elsewhere.
+    const notes: string[] = []
+    if (trail.trailFrom > 0) notes.push(`the trail begins at leaf ${trail.trailFrom}; older leaves are being fetched`)
+    if (damagedEntries > 0) notes.push(`${damagedEntries} entries of the log are damaged and being fetched`)
+    return { ok: reasons.length === 0, reasons: [...reasons, ...notes] }
+  }
+
+  /** Resolves once everything up to entry `index` is applied. @throws CipherlogError `ERR_UNAVAILABLE` */
+  reached(index: number): Promise<void> {
+    return this.#apply.reached(index)
+  }
+
+  /** A fault that a read finds stops the replica like any other. */
+  async #guarded<T>(read: () => T | Promise<T>): Promise<T> {
+    try {
+      return await read()
+    } catch (thrown) {
+      const error =
+        thrown instanceof DecodeError
+          ? new InvariantViolation(`This replica holds a damaged record: ${thrown.message}`)
+          : thrown
+      if (errorCode(error) === 'ERR_TRAIL_NOT_HERE') {
+        throw new CipherlogError('ERR_UNAVAILABLE', 'This replica does not have that leaf yet; ask another one.', {
+          cause: error,
+        })
+      }
+      if (fatalCodes.has(errorCode(error) ?? '')) this.#fail(error)
+      throw error
+    }
+  }
+
+  keyEvents(from: number, max: number): Promise<readonly Uint8Array[]> {
+    return this.#guarded(() => this.#reads.keyEvents(from, max))
+  }
+
+  checkpoint(): Promise<PublishedCheckpoint> {
+    return this.#guarded(() => this.#reads.checkpoint())
+  }
+
+  receipt(leaf: number, waitMs: number, signal?: AbortSignal): Promise<Uint8Array> {
+    return this.#guarded(() => this.#reads.receipt(leaf, waitMs, signal))
+  }
+
+  leaf(index: number): Promise<StoredLeaf> {
+    return this.#guarded(() => this.#reads.leaf(index))
+  }
+
+  value(query: {
+    readonly namespace: string
+    readonly key: Uint8Array
+    readonly linearizable: boolean
+  }): Promise<{ readonly value: StoredValue | undefined; readonly appliedLeafCount: number }> {
+    return this.#guarded(() => this.#reads.value(query))
+  }
+
+  cell(query: { readonly namespace: string; readonly key: Uint8Array }): Promise<ProvenCell | undefined> {
+    return this.#guarded(() => this.#reads.cell(query))
+  }
+
+  envelope(id: Uint8Array): Promise<{ readonly fixed: Uint8Array; readonly wraps: Uint8Array }> {
+    return this.#guarded(() => this.#reads.envelope(id))
+  }
+
+  session(client: Uint8Array): Promise<ClientSessions> {
+    return this.#guarded(() => this.#options.ledger.sessions(client))
+  }
+
+  async *watch(
+    query: { readonly fromLeaf: number; readonly namespace: string | undefined },
+    signal: AbortSignal,
+  ): AsyncGenerator<WatchedLeaf> {
+    const leaves = this.#reads.watch(query, signal)
+    try {
+      for (;;) {
+        const next = await this.#guarded(() => leaves.next())
+        if (next.done === true) return
+        yield next.value
+      }
+    } finally {
+      await leaves.return(undefined)
+    }
+  }
+
+  trailFile(path: string): Promise<TrailFile | undefined> {
+    return this.#guarded(() => this.#reads.trailFile(path))
+  }
+
+  bodiesArePublic(): boolean {
+    return this.#reads.bodiesArePublic()
+  }
+}
+
+function pausedError({ index, digest }: PausedEntry): CipherlogError {
+  const which = digest === undefined ? '' : ` with digest ${toHex(digest)}`
+  return new CipherlogError(
+    'ERR_UNAVAILABLE',
+    `Applying has paused before log entry ${index}${which}, at which this replica stopped twice; operators can set it aside.`,
+    { details: { index } },
+  )
+}
+
+function stopping(): CipherlogError {
+  return new CipherlogError('ERR_UNAVAILABLE', 'The replica is stopping; ask another one.')
+}
+
+/** The size of a checkpoint, from its note. */
+export function sizeOfNote(note: string): number {
+  return parseCheckpoint(parseNote(note).text).size
+}

@@ -29,8 +29,11 @@ export interface SnapshotFetcherOptions {
   /** Replicas that can be asked now. */
   readonly connected: (peerId: string) => boolean
   readonly send: (to: string, request: SnapshotRequest) => boolean
-  /** Checks the content of a whole snapshot. @throws VerificationError, DecodeError if it is wrong. */
-  readonly check: (snapshot: StoredSnapshot) => Promise<void>
+  /**
+   * Checks the content of a whole snapshot; false: it cannot be used yet. @throws VerificationError, DecodeError if it
+   * is wrong.
+   */
+  readonly check: (snapshot: StoredSnapshot) => Promise<boolean>
   /** Bytes of chunks asked for in a second, at most, about. */
   readonly bytesPerSecond: number
   /** Length of a tick in ms. */
@@ -70,17 +73,11 @@ interface Fetch {
 export class SnapshotFetcher {
   readonly #options: SnapshotFetcherOptions
   #fetch: Fetch | undefined
-  #checked: StoredSnapshot | undefined
   #allowance = 0
   #stopped = false
 
   constructor(options: SnapshotFetcherOptions) {
     this.#options = options
-  }
-
-  /** The snapshot that was fetched, or found here, and checked last. */
-  get checked(): StoredSnapshot | undefined {
-    return this.#checked
   }
 
   /** Chunks here and in all of the snapshot on its way; undefined: none is. */
@@ -243,7 +240,7 @@ export class SnapshotFetcher {
       return
     }
     this.#work(fetch, async () => {
-      fetch.download = await snapshots.download(bytes)
+      fetch.download = await snapshots.download(fetch.chosen!, bytes)
       fetch.idleTicks = 0
       if (fetch.download.missing().length === 0) await this.#finish(fetch)
     })
@@ -305,16 +302,17 @@ export class SnapshotFetcher {
   async #finish(fetch: Fetch): Promise<void> {
     const { snapshots, check } = this.#options
     const snapshot = snapshots.find(fetch.chosen!) ?? (await fetch.download!.complete())
+    let ok: boolean
     try {
-      await check(snapshot)
+      ok = await check(snapshot)
     } catch (error) {
       if (!(error instanceof VerificationError || error instanceof DecodeError)) throw error
       await snapshots.remove(snapshot.digest)
       this.#discard(fetch, 'content', error)
       return
     }
-    this.#checked = snapshot
-    this.#end(fetch, true)
+    if (ok) this.#end(fetch, true)
+    else this.#end(fetch, false, 'what else it needs cannot be had yet')
   }
 
   #work(fetch: Fetch, work: () => Promise<void>): void {

@@ -251,12 +251,16 @@ export class SimulatedReplica {
         idleMarkMs: 1000,
         pendingProposalsMax: 4096,
         unappliedCostMsMax: 2000,
-        peerAddresses: () =>
+        members: () =>
           [...this.#world.replicas().values()].map(({ id, address }) => ({
             peerId: id,
             api: address,
+            peers: '',
             connected: true,
+            trailFrom: undefined,
+            rulesVersionMax: undefined,
           })),
+        standing: () => ({ membership: 'voter', damagedEntries: 0, inDoubt: false }),
         version: 'simulation',
       },
       await resumedFrom(trail),

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file cipherlog/v1/cipherlog.proto.
  */
 export const file_cipherlog_v1_cipherlog: GenFile = /*@__PURE__*/
-  fileDesc("ChxjaXBoZXJsb2cvdjEvY2lwaGVybG9nLnByb3RvEgxjaXBoZXJsb2cudjEiWgoOUHJvcG9zZVJlcXVlc3QSDAoEa2luZBgBIAEoDRIOCgZzaWduZWQYAiABKAwSDAoEYm9keRgDIAEoDBIPCgdyZWNlaXB0GAQgASgIEgsKA3RhZxgFIAEoBCIsCgZBbnN3ZXISDwoHYXBwbGllZBgBIAEoDBIRCglkdXBsaWNhdGUYAiABKAgifQoPUHJvcG9zZVJlc3BvbnNlEgsKA3RhZxgBIAEoBBImCgZhbnN3ZXIYAiABKAsyFC5jaXBoZXJsb2cudjEuQW5zd2VySAASKgoFZXJyb3IYAyABKAsyGS5jaXBoZXJsb2cudjEuRXJyb3JEZXRhaWxIAEIJCgdvdXRjb21lIr4BCgtFcnJvckRldGFpbBIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSNwoHZGV0YWlscxgDIAMoCzImLmNpcGhlcmxvZy52MS5FcnJvckRldGFpbC5EZXRhaWxzRW50cnkSFgoOcmV0cnlfYWZ0ZXJfbXMYBCABKA0SDwoHcmVmdXNlZBgFIAEoCBouCgxEZXRhaWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIPCg1TdGF0dXNSZXF1ZXN0ItkECg5TdGF0dXNSZXNwb25zZRIOCgZvcmlnaW4YASABKAkSDwoHY2x1c3RlchgCIAEoCRINCgVncm91cBgDIAEoCRISCgpnZW5lcmF0aW9uGAQgASgEEg8KB3BlZXJfaWQYBSABKAkSDAoEcm9sZRgGIAEoCRIRCglsZWFkZXJfaWQYByABKAkSDAoEdGVybRgIIAEoBBIUCgxjb21taXRfaW5kZXgYCSABKAQSFQoNYXBwbGllZF9pbmRleBgKIAEoBBIRCgl0cmVlX3NpemUYCyABKAQSFgoOcHVibGlzaGVkX3NpemUYDCABKAQSFwoPcmVnaXN0cnlfbnVtYmVyGA0gASgEEhAKCGxvZ190aW1lGA4gASgEEiEKBXBlZXJzGA8gAygLMhIuY2lwaGVybG9nLnYxLlBlZXISDAoEbW9kZRgQIAEoCRISCgp0cmFpbF9mcm9tGBEgASgEEg8KB3ZlcnNpb24YEiABKAkSFAoMcHJvdmluZ19rZXlzGBMgASgJEjIKDWNvbmZpZ3VyYXRpb24YFCABKAsyGy5jaXBoZXJsb2cudjEuQ29uZmlndXJhdGlvbhISCgptZW1iZXJzaGlwGBUgASgJEhcKD2NvbXBhY3RlZF9pbmRleBgWIAEoBBIWCg5zbmFwc2hvdF9pbmRleBgXIAEoBBIXCg9kYW1hZ2VkX2VudHJpZXMYGCABKAQSEAoIaW5fZG91YnQYGSABKAgSFQoNcnVsZXNfdmVyc2lvbhgaIAEoDRIZChFydWxlc192ZXJzaW9uX21heBgbIAEoDSJ1Cg1Db25maWd1cmF0aW9uEg4KBnZvdGVycxgBIAMoCRIQCghsZWFybmVycxgCIAMoCRIXCg92b3RlcnNfb3V0Z29pbmcYAyADKAkSFQoNbGVhcm5lcnNfbmV4dBgEIAMoCRISCgphdXRvX2xlYXZlGAUgASgIIusCCgRQZWVyEg8KB3BlZXJfaWQYASABKAkSEwoLYXBpX2FkZHJlc3MYAiABKAkSEQoJY29ubmVjdGVkGAMgASgIEhgKC21hdGNoX2luZGV4GAQgASgESACIAQESDwoHbGVhcm5lchgFIAEoCBINCgVzdGF0ZRgGIAEoCRIXCgpuZXh0X2luZGV4GAcgASgESAGIAQESDgoGcGF1c2VkGAggASgIEhAKCGluZmxpZ2h0GAkgASgNEhMKC2luY2FybmF0aW9uGAogASgNEhcKCnRyYWlsX2Zyb20YCyABKARIAogBARIZChFydWxlc192ZXJzaW9uX21heBgMIAEoDRIVCg1wZWVyc19hZGRyZXNzGA0gASgJEg0KBXZvdGVyGA4gASgIEhgKEHBlbmRpbmdfc25hcHNob3QYDyABKARCDgoMX21hdGNoX2luZGV4Qg0KC19uZXh0X2luZGV4Qg0KC190cmFpbF9mcm9tItABChdDaGFuZ2VNZW1iZXJzaGlwUmVxdWVzdBISCgp0cmFuc2l0aW9uGAEgASgJEj0KB2NoYW5nZXMYAiADKAsyLC5jaXBoZXJsb2cudjEuQ2hhbmdlTWVtYmVyc2hpcFJlcXVlc3QuQ2hhbmdlEg0KBWZvcmNlGAMgASgIGlMKBkNoYW5nZRIMCgR0eXBlGAEgASgJEg8KB3BlZXJfaWQYAiABKAkSFQoNcGVlcnNfYWRkcmVzcxgDIAEoCRITCgthcGlfYWRkcmVzcxgEIAEoCSJdChhDaGFuZ2VNZW1iZXJzaGlwUmVzcG9uc2USDQoFaW5kZXgYASABKAQSMgoNY29uZmlndXJhdGlvbhgCIAEoCzIbLmNpcGhlcmxvZy52MS5Db25maWd1cmF0aW9uIicKGVRyYW5zZmVyTGVhZGVyc2hpcFJlcXVlc3QSCgoCdG8YASABKAkiLwoaVHJhbnNmZXJMZWFkZXJzaGlwUmVzcG9uc2USEQoJbGVhZGVyX2lkGAEgASgJIhEKD1N0ZXBEb3duUmVxdWVzdCISChBTdGVwRG93blJlc3BvbnNlIjAKE0dldEtleUV2ZW50c1JlcXVlc3QSDAoEZnJvbRgBIAEoBBILCgNtYXgYAiABKA0iJgoUR2V0S2V5RXZlbnRzUmVzcG9uc2USDgoGc2lnbmVkGAEgAygMIhYKFEdldENoZWNrcG9pbnRSZXF1ZXN0ImMKFUdldENoZWNrcG9pbnRSZXNwb25zZRISCgpjaGVja3BvaW50GAEgASgJEhQKDHBvbGljeV9jaGFpbhgCIAEoDBIRCglsYXN0X2xlYWYYAyABKAwSDQoFcHJvb2YYBCADKAwiMgoRR2V0UmVjZWlwdFJlcXVlc3QSDAoEbGVhZhgBIAEoBBIPCgd3YWl0X21zGAIgASgNIiUKEkdldFJlY2VpcHRSZXNwb25zZRIPCgdyZWNlaXB0GAEgASgMIh4KDkdldExlYWZSZXF1ZXN0EgwKBGxlYWYYASABKAQiTgoPR2V0TGVhZlJlc3BvbnNlEg4KBnJlY29yZBgBIAEoDBIOCgZzaWduZWQYAiABKAwSDAoEYm9keRgDIAEoDBINCgV3cmFwcxgEIAEoDCJHCg9HZXRWYWx1ZVJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEgsKA2tleRgCIAEoDBIUCgxsaW5lYXJpemFibGUYAyABKAgipAEKEEdldFZhbHVlUmVzcG9uc2USDQoFZm91bmQYASABKAgSDAoEbGVhZhgCIAEoBBIPCgdjb21tYW5kGAMgASgNEg4KBnJlY29yZBgEIAEoDBIOCgZzaWduZWQYBSABKAwSEgoKY2lwaGVydGV4dBgGIAEoDBISCgp0bG9nX3Byb29mGAcgASgJEhoKEmFwcGxpZWRfbGVhZl9jb3VudBgIIAEoBCIwCg5HZXRDZWxsUmVxdWVzdBIRCgluYW1lc3BhY2UYASABKAkSCwoDa2V5GAIgASgMIl4KD0dldENlbGxSZXNwb25zZRINCgVmb3VuZBgBIAEoCBISCgpjZWxsX3Byb29mGAIgASgMEhQKDGJhdGNoX3JlY29yZBgDIAEoDBISCgp0bG9nX3Byb29mGAQgASgJIiAKEkdldEVudmVsb3BlUmVxdWVzdBIKCgJpZBgBIAEoDCIzChNHZXRFbnZlbG9wZVJlc3BvbnNlEg0KBWZpeGVkGAEgASgMEg0KBXdyYXBzGAIgASgMIiMKEUdldFNlc3Npb25SZXF1ZXN0Eg4KBmNsaWVudBgBIAEoDCI0CgtPcGVuU2Vzc2lvbhIOCgZudW1iZXIYASABKAQSFQoNbGFzdF9zZXF1ZW5jZRgCIAEoBCJWChJHZXRTZXNzaW9uUmVzcG9uc2USFwoPaGlnaF93YXRlcl9tYXJrGAEgASgEEicKBG9wZW4YAiADKAsyGS5jaXBoZXJsb2cudjEuT3BlblNlc3Npb24iNAoMV2F0Y2hSZXF1ZXN0EhEKCWZyb21fbGVhZhgBIAEoBBIRCgluYW1lc3BhY2UYAiABKAkiSwoNV2F0Y2hSZXNwb25zZRIMCgRsZWFmGAEgASgEEg4KBnJlY29yZBgCIAEoDBIOCgZzaWduZWQYAyABKAwSDAoEYm9keRgEIAEoDDLkBwoQQ2lwaGVybG9nU2VydmljZRJGCgdQcm9wb3NlEhwuY2lwaGVybG9nLnYxLlByb3Bvc2VSZXF1ZXN0Gh0uY2lwaGVybG9nLnYxLlByb3Bvc2VSZXNwb25zZRJQCg1Qcm9wb3NlU3RyZWFtEhwuY2lwaGVybG9nLnYxLlByb3Bvc2VSZXF1ZXN0Gh0uY2lwaGVybG9nLnYxLlByb3Bvc2VSZXNwb25zZSgBMAESSAoGU3RhdHVzEhsuY2lwaGVybG9nLnYxLlN0YXR1c1JlcXVlc3QaHC5jaXBoZXJsb2cudjEuU3RhdHVzUmVzcG9uc2UiA5ACARJaCgxHZXRLZXlFdmVudHMSIS5jaXBoZXJsb2cudjEuR2V0S2V5RXZlbnRzUmVxdWVzdBoiLmNpcGhlcmxvZy52MS5HZXRLZXlFdmVudHNSZXNwb25zZSIDkAIBEl0KDUdldENoZWNrcG9pbnQSIi5jaXBoZXJsb2cudjEuR2V0Q2hlY2twb2ludFJlcXVlc3QaIy5jaXBoZXJsb2cudjEuR2V0Q2hlY2twb2ludFJlc3BvbnNlIgOQAgESVAoKR2V0UmVjZWlwdBIfLmNpcGhlcmxvZy52MS5HZXRSZWNlaXB0UmVxdWVzdBogLmNpcGhlcmxvZy52MS5HZXRSZWNlaXB0UmVzcG9uc2UiA5ACARJLCgdHZXRMZWFmEhwuY2lwaGVybG9nLnYxLkdldExlYWZSZXF1ZXN0Gh0uY2lwaGVybG9nLnYxLkdldExlYWZSZXNwb25zZSIDkAIBEk4KCEdldFZhbHVlEh0uY2lwaGVybG9nLnYxLkdldFZhbHVlUmVxdWVzdBoeLmNpcGhlcmxvZy52MS5HZXRWYWx1ZVJlc3BvbnNlIgOQAgESSwoHR2V0Q2VsbBIcLmNpcGhlcmxvZy52MS5HZXRDZWxsUmVxdWVzdBodLmNpcGhlcmxvZy52MS5HZXRDZWxsUmVzcG9uc2UiA5ACARJXCgtHZXRFbnZlbG9wZRIgLmNpcGhlcmxvZy52MS5HZXRFbnZlbG9wZVJlcXVlc3QaIS5jaXBoZXJsb2cudjEuR2V0RW52ZWxvcGVSZXNwb25zZSIDkAIBElQKCkdldFNlc3Npb24SHy5jaXBoZXJsb2cudjEuR2V0U2Vzc2lvblJlcXVlc3QaIC5jaXBoZXJsb2cudjEuR2V0U2Vzc2lvblJlc3BvbnNlIgOQAgESQgoFV2F0Y2gSGi5jaXBoZXJsb2cudjEuV2F0Y2hSZXF1ZXN0GhsuY2lwaGVybG9nLnYxLldhdGNoUmVzcG9uc2UwATLxAgoOQ2x1c3RlclNlcnZpY2USSAoGU3RhdHVzEhsuY2lwaGVybG9nLnYxLlN0YXR1c1JlcXVlc3QaHC5jaXBoZXJsb2cudjEuU3RhdHVzUmVzcG9uc2UiA5ACARJhChBDaGFuZ2VNZW1iZXJzaGlwEiUuY2lwaGVybG9nLnYxLkNoYW5nZU1lbWJlcnNoaXBSZXF1ZXN0GiYuY2lwaGVybG9nLnYxLkNoYW5nZU1lbWJlcnNoaXBSZXNwb25zZRJnChJUcmFuc2ZlckxlYWRlcnNoaXASJy5jaXBoZXJsb2cudjEuVHJhbnNmZXJMZWFkZXJzaGlwUmVxdWVzdBooLmNpcGhlcmxvZy52MS5UcmFuc2ZlckxlYWRlcnNoaXBSZXNwb25zZRJJCghTdGVwRG93bhIdLmNpcGhlcmxvZy52MS5TdGVwRG93blJlcXVlc3QaHi5jaXBoZXJsb2cudjEuU3RlcERvd25SZXNwb25zZWIGcHJvdG8z");
+  fileDesc("ChxjaXBoZXJsb2cvdjEvY2lwaGVybG9nLnByb3RvEgxjaXBoZXJsb2cudjEiWgoOUHJvcG9zZVJlcXVlc3QSDAoEa2luZBgBIAEoDRIOCgZzaWduZWQYAiABKAwSDAoEYm9keRgDIAEoDBIPCgdyZWNlaXB0GAQgASgIEgsKA3RhZxgFIAEoBCIsCgZBbnN3ZXISDwoHYXBwbGllZBgBIAEoDBIRCglkdXBsaWNhdGUYAiABKAgifQoPUHJvcG9zZVJlc3BvbnNlEgsKA3RhZxgBIAEoBBImCgZhbnN3ZXIYAiABKAsyFC5jaXBoZXJsb2cudjEuQW5zd2VySAASKgoFZXJyb3IYAyABKAsyGS5jaXBoZXJsb2cudjEuRXJyb3JEZXRhaWxIAEIJCgdvdXRjb21lIr4BCgtFcnJvckRldGFpbBIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSNwoHZGV0YWlscxgDIAMoCzImLmNpcGhlcmxvZy52MS5FcnJvckRldGFpbC5EZXRhaWxzRW50cnkSFgoOcmV0cnlfYWZ0ZXJfbXMYBCABKA0SDwoHcmVmdXNlZBgFIAEoCBouCgxEZXRhaWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIPCg1TdGF0dXNSZXF1ZXN0IoQFCg5TdGF0dXNSZXNwb25zZRIOCgZvcmlnaW4YASABKAkSDwoHY2x1c3RlchgCIAEoCRINCgVncm91cBgDIAEoCRISCgpnZW5lcmF0aW9uGAQgASgEEg8KB3BlZXJfaWQYBSABKAkSDAoEcm9sZRgGIAEoCRIRCglsZWFkZXJfaWQYByABKAkSDAoEdGVybRgIIAEoBBIUCgxjb21taXRfaW5kZXgYCSABKAQSFQoNYXBwbGllZF9pbmRleBgKIAEoBBIRCgl0cmVlX3NpemUYCyABKAQSFgoOcHVibGlzaGVkX3NpemUYDCABKAQSFwoPcmVnaXN0cnlfbnVtYmVyGA0gASgEEhAKCGxvZ190aW1lGA4gASgEEiEKBXBlZXJzGA8gAygLMhIuY2lwaGVybG9nLnYxLlBlZXISDAoEbW9kZRgQIAEoCRISCgp0cmFpbF9mcm9tGBEgASgEEg8KB3ZlcnNpb24YEiABKAkSFAoMcHJvdmluZ19rZXlzGBMgASgJEjIKDWNvbmZpZ3VyYXRpb24YFCABKAsyGy5jaXBoZXJsb2cudjEuQ29uZmlndXJhdGlvbhISCgptZW1iZXJzaGlwGBUgASgJEhcKD2NvbXBhY3RlZF9pbmRleBgWIAEoBBIWCg5zbmFwc2hvdF9pbmRleBgXIAEoBBIXCg9kYW1hZ2VkX2VudHJpZXMYGCABKAQSEAoIaW5fZG91YnQYGSABKAgSFQoNcnVsZXNfdmVyc2lvbhgaIAEoDRIZChFydWxlc192ZXJzaW9uX21heBgbIAEoDRIpCgZwYXVzZWQYHCABKAsyGS5jaXBoZXJsb2cudjEuUGF1c2VkRW50cnkiOgoLUGF1c2VkRW50cnkSDQoFaW5kZXgYASABKAQSDAoEa2luZBgCIAEoDRIOCgZkaWdlc3QYAyABKAkidQoNQ29uZmlndXJhdGlvbhIOCgZ2b3RlcnMYASADKAkSEAoIbGVhcm5lcnMYAiADKAkSFwoPdm90ZXJzX291dGdvaW5nGAMgAygJEhUKDWxlYXJuZXJzX25leHQYBCADKAkSEgoKYXV0b19sZWF2ZRgFIAEoCCLrAgoEUGVlchIPCgdwZWVyX2lkGAEgASgJEhMKC2FwaV9hZGRyZXNzGAIgASgJEhEKCWNvbm5lY3RlZBgDIAEoCBIYCgttYXRjaF9pbmRleBgEIAEoBEgAiAEBEg8KB2xlYXJuZXIYBSABKAgSDQoFc3RhdGUYBiABKAkSFwoKbmV4dF9pbmRleBgHIAEoBEgBiAEBEg4KBnBhdXNlZBgIIAEoCBIQCghpbmZsaWdodBgJIAEoDRITCgtpbmNhcm5hdGlvbhgKIAEoDRIXCgp0cmFpbF9mcm9tGAsgASgESAKIAQESGQoRcnVsZXNfdmVyc2lvbl9tYXgYDCABKA0SFQoNcGVlcnNfYWRkcmVzcxgNIAEoCRINCgV2b3RlchgOIAEoCBIYChBwZW5kaW5nX3NuYXBzaG90GA8gASgEQg4KDF9tYXRjaF9pbmRleEINCgtfbmV4dF9pbmRleEINCgtfdHJhaWxfZnJvbSLQAQoXQ2hhbmdlTWVtYmVyc2hpcFJlcXVlc3QSEgoKdHJhbnNpdGlvbhgBIAEoCRI9CgdjaGFuZ2VzGAIgAygLMiwuY2lwaGVybG9nLnYxLkNoYW5nZU1lbWJlcnNoaXBSZXF1ZXN0LkNoYW5nZRINCgVmb3JjZRgDIAEoCBpTCgZDaGFuZ2USDAoEdHlwZRgBIAEoCRIPCgdwZWVyX2lkGAIgASgJEhUKDXBlZXJzX2FkZHJlc3MYAyABKAkSEwoLYXBpX2FkZHJlc3MYBCABKAkiXQoYQ2hhbmdlTWVtYmVyc2hpcFJlc3BvbnNlEg0KBWluZGV4GAEgASgEEjIKDWNvbmZpZ3VyYXRpb24YAiABKAsyGy5jaXBoZXJsb2cudjEuQ29uZmlndXJhdGlvbiInChlUcmFuc2ZlckxlYWRlcnNoaXBSZXF1ZXN0EgoKAnRvGAEgASgJIi8KGlRyYW5zZmVyTGVhZGVyc2hpcFJlc3BvbnNlEhEKCWxlYWRlcl9pZBgBIAEoCSIRCg9TdGVwRG93blJlcXVlc3QiEgoQU3RlcERvd25SZXNwb25zZSIwChNHZXRLZXlFdmVudHNSZXF1ZXN0EgwKBGZyb20YASABKAQSCwoDbWF4GAIgASgNIiYKFEdldEtleUV2ZW50c1Jlc3BvbnNlEg4KBnNpZ25lZBgBIAMoDCIWChRHZXRDaGVja3BvaW50UmVxdWVzdCJjChVHZXRDaGVja3BvaW50UmVzcG9uc2USEgoKY2hlY2twb2ludBgBIAEoCRIUCgxwb2xpY3lfY2hhaW4YAiABKAwSEQoJbGFzdF9sZWFmGAMgASgMEg0KBXByb29mGAQgAygMIjIKEUdldFJlY2VpcHRSZXF1ZXN0EgwKBGxlYWYYASABKAQSDwoHd2FpdF9tcxgCIAEoDSIlChJHZXRSZWNlaXB0UmVzcG9uc2USDwoHcmVjZWlwdBgBIAEoDCIeCg5HZXRMZWFmUmVxdWVzdBIMCgRsZWFmGAEgASgEIk4KD0dldExlYWZSZXNwb25zZRIOCgZyZWNvcmQYASABKAwSDgoGc2lnbmVkGAIgASgMEgwKBGJvZHkYAyABKAwSDQoFd3JhcHMYBCABKAwiRwoPR2V0VmFsdWVSZXF1ZXN0EhEKCW5hbWVzcGFjZRgBIAEoCRILCgNrZXkYAiABKAwSFAoMbGluZWFyaXphYmxlGAMgASgIIqQBChBHZXRWYWx1ZVJlc3BvbnNlEg0KBWZvdW5kGAEgASgIEgwKBGxlYWYYAiABKAQSDwoHY29tbWFuZBgDIAEoDRIOCgZyZWNvcmQYBCABKAwSDgoGc2lnbmVkGAUgASgMEhIKCmNpcGhlcnRleHQYBiABKAwSEgoKdGxvZ19wcm9vZhgHIAEoCRIaChJhcHBsaWVkX2xlYWZfY291bnQYCCABKAQiMAoOR2V0Q2VsbFJlcXVlc3QSEQoJbmFtZXNwYWNlGAEgASgJEgsKA2tleRgCIAEoDCJeCg9HZXRDZWxsUmVzcG9uc2USDQoFZm91bmQYASABKAgSEgoKY2VsbF9wcm9vZhgCIAEoDBIUCgxiYXRjaF9yZWNvcmQYAyABKAwSEgoKdGxvZ19wcm9vZhgEIAEoCSIgChJHZXRFbnZlbG9wZVJlcXVlc3QSCgoCaWQYASABKAwiMwoTR2V0RW52ZWxvcGVSZXNwb25zZRINCgVmaXhlZBgBIAEoDBINCgV3cmFwcxgCIAEoDCIjChFHZXRTZXNzaW9uUmVxdWVzdBIOCgZjbGllbnQYASABKAwiNAoLT3BlblNlc3Npb24SDgoGbnVtYmVyGAEgASgEEhUKDWxhc3Rfc2VxdWVuY2UYAiABKAQiVgoSR2V0U2Vzc2lvblJlc3BvbnNlEhcKD2hpZ2hfd2F0ZXJfbWFyaxgBIAEoBBInCgRvcGVuGAIgAygLMhkuY2lwaGVybG9nLnYxLk9wZW5TZXNzaW9uIjQKDFdhdGNoUmVxdWVzdBIRCglmcm9tX2xlYWYYASABKAQSEQoJbmFtZXNwYWNlGAIgASgJIksKDVdhdGNoUmVzcG9uc2USDAoEbGVhZhgBIAEoBBIOCgZyZWNvcmQYAiABKAwSDgoGc2lnbmVkGAMgASgMEgwKBGJvZHkYBCABKAwy5AcKEENpcGhlcmxvZ1NlcnZpY2USRgoHUHJvcG9zZRIcLmNpcGhlcmxvZy52MS5Qcm9wb3NlUmVxdWVzdBodLmNpcGhlcmxvZy52MS5Qcm9wb3NlUmVzcG9uc2USUAoNUHJvcG9zZVN0cmVhbRIcLmNpcGhlcmxvZy52MS5Qcm9wb3NlUmVxdWVzdBodLmNpcGhlcmxvZy52MS5Qcm9wb3NlUmVzcG9uc2UoATABEkgKBlN0YXR1cxIbLmNpcGhlcmxvZy52MS5TdGF0dXNSZXF1ZXN0GhwuY2lwaGVybG9nLnYxLlN0YXR1c1Jlc3BvbnNlIgOQAgESWgoMR2V0S2V5RXZlbnRzEiEuY2lwaGVybG9nLnYxLkdldEtleUV2ZW50c1JlcXVlc3QaIi5jaXBoZXJsb2cudjEuR2V0S2V5RXZlbnRzUmVzcG9uc2UiA5ACARJdCg1HZXRDaGVja3BvaW50EiIuY2lwaGVybG9nLnYxLkdldENoZWNrcG9pbnRSZXF1ZXN0GiMuY2lwaGVybG9nLnYxLkdldENoZWNrcG9pbnRSZXNwb25zZSIDkAIBElQKCkdldFJlY2VpcHQSHy5jaXBoZXJsb2cudjEuR2V0UmVjZWlwdFJlcXVlc3QaIC5jaXBoZXJsb2cudjEuR2V0UmVjZWlwdFJlc3BvbnNlIgOQAgESSwoHR2V0TGVhZhIcLmNpcGhlcmxvZy52MS5HZXRMZWFmUmVxdWVzdBodLmNpcGhlcmxvZy52MS5HZXRMZWFmUmVzcG9uc2UiA5ACARJOCghHZXRWYWx1ZRIdLmNpcGhlcmxvZy52MS5HZXRWYWx1ZVJlcXVlc3QaHi5jaXBoZXJsb2cudjEuR2V0VmFsdWVSZXNwb25zZSIDkAIBEksKB0dldENlbGwSHC5jaXBoZXJsb2cudjEuR2V0Q2VsbFJlcXVlc3QaHS5jaXBoZXJsb2cudjEuR2V0Q2VsbFJlc3BvbnNlIgOQAgESVwoLR2V0RW52ZWxvcGUSIC5jaXBoZXJsb2cudjEuR2V0RW52ZWxvcGVSZXF1ZXN0GiEuY2lwaGVybG9nLnYxLkdldEVudmVsb3BlUmVzcG9uc2UiA5ACARJUCgpHZXRTZXNzaW9uEh8uY2lwaGVybG9nLnYxLkdldFNlc3Npb25SZXF1ZXN0GiAuY2lwaGVybG9nLnYxLkdldFNlc3Npb25SZXNwb25zZSIDkAIBEkIKBVdhdGNoEhouY2lwaGVybG9nLnYxLldhdGNoUmVxdWVzdBobLmNpcGhlcmxvZy52MS5XYXRjaFJlc3BvbnNlMAEy8QIKDkNsdXN0ZXJTZXJ2aWNlEkgKBlN0YXR1cxIbLmNpcGhlcmxvZy52MS5TdGF0dXNSZXF1ZXN0GhwuY2lwaGVybG9nLnYxLlN0YXR1c1Jlc3BvbnNlIgOQAgESYQoQQ2hhbmdlTWVtYmVyc2hpcBIlLmNpcGhlcmxvZy52MS5DaGFuZ2VNZW1iZXJzaGlwUmVxdWVzdBomLmNpcGhlcmxvZy52MS5DaGFuZ2VNZW1iZXJzaGlwUmVzcG9uc2USZwoSVHJhbnNmZXJMZWFkZXJzaGlwEicuY2lwaGVybG9nLnYxLlRyYW5zZmVyTGVhZGVyc2hpcFJlcXVlc3QaKC5jaXBoZXJsb2cudjEuVHJhbnNmZXJMZWFkZXJzaGlwUmVzcG9uc2USSQoIU3RlcERvd24SHS5jaXBoZXJsb2cudjEuU3RlcERvd25SZXF1ZXN0Gh4uY2lwaGVybG9nLnYxLlN0ZXBEb3duUmVzcG9uc2ViBnByb3RvMw");
 
 /**
  * @generated from message cipherlog.v1.ProposeRequest
@@ -359,6 +359,13 @@ export type StatusResponse = Message<"cipherlog.v1.StatusResponse"> & {
    * @generated from field: uint32 rules_version_max = 27;
    */
   rulesVersionMax: number;
+
+  /**
+   * The entry before which applying has paused, because this replica stopped at it twice; absent: it goes on.
+   *
+   * @generated from field: cipherlog.v1.PausedEntry paused = 28;
+   */
+  paused?: PausedEntry | undefined;
 };
 
 /**
@@ -367,6 +374,35 @@ export type StatusResponse = Message<"cipherlog.v1.StatusResponse"> & {
  */
 export const StatusResponseSchema: GenMessage<StatusResponse> = /*@__PURE__*/
   messageDesc(file_cipherlog_v1_cipherlog, 5);
+
+/**
+ * @generated from message cipherlog.v1.PausedEntry
+ */
+export type PausedEntry = Message<"cipherlog.v1.PausedEntry"> & {
+  /**
+   * @generated from field: uint64 index = 1;
+   */
+  index: bigint;
+
+  /**
+   * @generated from field: uint32 kind = 2;
+   */
+  kind: number;
+
+  /**
+   * What a quarantine names; empty if the entry holds nothing signed.
+   *
+   * @generated from field: string digest = 3;
+   */
+  digest: string;
+};
+
+/**
+ * Describes the message cipherlog.v1.PausedEntry.
+ * Use `create(PausedEntrySchema)` to create a new message.
+ */
+export const PausedEntrySchema: GenMessage<PausedEntry> = /*@__PURE__*/
+  messageDesc(file_cipherlog_v1_cipherlog, 6);
 
 /**
  * Who takes part; joint while voters_outgoing is not empty.
@@ -405,7 +441,7 @@ export type Configuration = Message<"cipherlog.v1.Configuration"> & {
  * Use `create(ConfigurationSchema)` to create a new message.
  */
 export const ConfigurationSchema: GenMessage<Configuration> = /*@__PURE__*/
-  messageDesc(file_cipherlog_v1_cipherlog, 6);
+  messageDesc(file_cipherlog_v1_cipherlog, 7);
 
 /**
  * @generated from message cipherlog.v1.Peer
@@ -516,7 +552,7 @@ export type Peer = Message<"cipherlog.v1.Peer"> & {
  * Use `create(PeerSchema)` to create a new message.
  */
 export const PeerSchema: GenMessage<Peer> = /*@__PURE__*/
-  messageDesc(file_cipherlog_v1_cipherlog, 7);
+  messageDesc(file_cipherlog_v1_cipherlog, 8);
 
 /**
  * @generated from message cipherlog.v1.ChangeMembershipRequest
@@ -550,7 +586,7 @@ export type ChangeMembershipRequest = Message<"cipherlog.v1.ChangeMembershipRequ
  * Use `create(ChangeMembershipRequestSchema)` to create a new message.
  */
 export const ChangeMembershipRequestSchema: GenMessage<ChangeMembershipRequest> = /*@__PURE__*/
-  messageDesc(file_cipherlog_v1_cipherlog, 8);
+  messageDesc(file_cipherlog_v1_cipherlog, 9);
 
 /**
  * @generated from message cipherlog.v1.ChangeMembershipRequest.Change
@@ -586,7 +622,7 @@ export type ChangeMembershipRequest_Change = Message<"cipherlog.v1.ChangeMembers
  * Use `create(ChangeMembershipRequest_ChangeSchema)` to create a new message.
  */
 export const ChangeMembershipRequest_ChangeSchema: GenMessage<ChangeMembershipRequest_Change> = /*@__PURE__*/
-  messageDesc(file_cipherlog_v1_cipherlog, 8, 0);
+  messageDesc(file_cipherlog_v1_cipherlog, 9, 0);
 
 /**
  * @generated from message cipherlog.v1.ChangeMembershipResponse
@@ -610,7 +646,7 @@ export type ChangeMembershipResponse = Message<"cipherlog.v1.ChangeMembershipRes
  * Use `create(ChangeMembershipResponseSchema)` to create a new message.
  */
 export const ChangeMembershipResponseSchema: GenMessage<ChangeMembershipResponse> = /*@__PURE__*/
-  messageDesc(file_cipherlog_v1_cipherlog, 9);
+  messageDesc(file_cipherlog_v1_cipherlog, 10);
 
 /**
  * @generated from message cipherlog.v1.TransferLeadershipRequest
@@ -629,7 +665,7 @@ export type TransferLeadershipRequest = Message<"cipherlog.v1.TransferLeadership
  * Use `create(TransferLeadershipRequestSchema)` to create a new message.
  */
 export const TransferLeadershipRequestSchema: GenMessage<TransferLeadershipRequest> = /*@__PURE__*/
-  messageDesc(file_cipherlog_v1_cipherlog, 10);
+  messageDesc(file_cipherlog_v1_cipherlog, 11);
 
 /**
  * @generated from message cipherlog.v1.TransferLeadershipResponse
@@ -646,7 +682,7 @@ export type TransferLeadershipResponse = Message<"cipherlog.v1.TransferLeadershi
  * Use `create(TransferLeadershipResponseSchema)` to create a new message.
  */
 export const TransferLeadershipResponseSchema: GenMessage<TransferLeadershipResponse> = /*@__PURE__*/
-  messageDesc(file_cipherlog_v1_cipherlog, 11);
+  messageDesc(file_cipherlog_v1_cipherlog, 12);
 
 /**
  * @generated from message cipherlog.v1.StepDownRequest
@@ -659,7 +695,7 @@ export type StepDownRequest = Message<"cipherlog.v1.StepDownRequest"> & {
  * Use `create(StepDownRequestSchema)` to create a new message.
  */
 export const StepDownRequestSchema: GenMessage<StepDownRequest> = /*@__PURE__*/
-  messageDesc(file_cipherlog_v1_cipherlog, 12);
+  messageDesc(file_cipherlog_v1_cipherlog, 13);
 
 /**
  * @generated from message cipherlog.v1.StepDownResponse
@@ -672,7 +708,7 @@ export type StepDownResponse = Message<"cipherlog.v1.StepDownResponse"> & {
  * Use `create(StepDownResponseSchema)` to create a new message.
  */
 export const StepDownResponseSchema: GenMessage<StepDownResponse> = /*@__PURE__*/
-  messageDesc(file_cipherlog_v1_cipherlog, 13);
+  messageDesc(file_cipherlog_v1_cipherlog, 14);
 
 /**
  * @generated from message cipherlog.v1.GetKeyEventsRequest
@@ -696,7 +732,7 @@ export type GetKeyEventsRequest = Message<"cipherlog.v1.GetKeyEventsRequest"> & 
  * Use `create(GetKeyEventsRequestSchema)` to create a new message.
  */
 export const GetKeyEventsRequestSchema: GenMessage<GetKeyEventsRequest> = /*@__PURE__*/
-  messageDesc(file_cipherlog_v1_cipherlog, 14);
+  messageDesc(file_cipherlog_v1_cipherlog, 15);
 
 /**
  * @generated from message cipherlog.v1.GetKeyEventsResponse
@@ -715,7 +751,7 @@ export type GetKeyEventsResponse = Message<"cipherlog.v1.GetKeyEventsResponse"> 
  * Use `create(GetKeyEventsResponseSchema)` to create a new message.
  */
 export const GetKeyEventsResponseSchema: GenMessage<GetKeyEventsResponse> = /*@__PURE__*/
-  messageDesc(file_cipherlog_v1_cipherlog, 15);
+  messageDesc(file_cipherlog_v1_cipherlog, 16);
 
 /**
  * @generated from message cipherlog.v1.GetCheckpointRequest
@@ -728,7 +764,7 @@ export type GetCheckpointRequest = Message<"cipherlog.v1.GetCheckpointRequest"> 
  * Use `create(GetCheckpointRequestSchema)` to create a new message.
  */
 export const GetCheckpointRequestSchema: GenMessage<GetCheckpointRequest> = /*@__PURE__*/
-  messageDesc(file_cipherlog_v1_cipherlog, 16);
+  messageDesc(file_cipherlog_v1_cipherlog, 17);
 
 /**
  * @generated from message cipherlog.v1.GetCheckpointResponse
@@ -768,7 +804,7 @@ export type GetCheckpointResponse = Message<"cipherlog.v1.GetCheckpointResponse"
  * Use `create(GetCheckpointResponseSchema)` to create a new message.
  */
 export const GetCheckpointResponseSchema: GenMessage<GetCheckpointResponse> = /*@__PURE__*/
-  messageDesc(file_cipherlog_v1_cipherlog, 17);
+  messageDesc(file_cipherlog_v1_cipherlog, 18);
 
 /**
  * @generated from message cipherlog.v1.GetReceiptRequest
@@ -792,7 +828,7 @@ export type GetReceiptRequest = Message<"cipherlog.v1.GetReceiptRequest"> & {
  * Use `create(GetReceiptRequestSchema)` to create a new message.
  */
 export const GetReceiptRequestSchema: GenMessage<GetReceiptRequest> = /*@__PURE__*/
-  messageDesc(file_cipherlog_v1_cipherlog, 18);
+  messageDesc(file_cipherlog_v1_cipherlog, 19);
 
 /**
  * @generated from message cipherlog.v1.GetReceiptResponse
@@ -811,7 +847,7 @@ export type GetReceiptResponse = Message<"cipherlog.v1.GetReceiptResponse"> & {
  * Use `create(GetReceiptResponseSchema)` to create a new message.
  */
 export const GetReceiptResponseSchema: GenMessage<GetReceiptResponse> = /*@__PURE__*/
-  messageDesc(file_cipherlog_v1_cipherlog, 19);
+  messageDesc(file_cipherlog_v1_cipherlog, 20);
 
 /**
  * @generated from message cipherlog.v1.GetLeafRequest
@@ -828,7 +864,7 @@ export type GetLeafRequest = Message<"cipherlog.v1.GetLeafRequest"> & {
  * Use `create(GetLeafRequestSchema)` to create a new message.
  */
 export const GetLeafRequestSchema: GenMessage<GetLeafRequest> = /*@__PURE__*/
-  messageDesc(file_cipherlog_v1_cipherlog, 20);
+  messageDesc(file_cipherlog_v1_cipherlog, 21);
 
 /**
  * @generated from message cipherlog.v1.GetLeafResponse
@@ -868,7 +904,7 @@ export type GetLeafResponse = Message<"cipherlog.v1.GetLeafResponse"> & {
  * Use `create(GetLeafResponseSchema)` to create a new message.
  */
 export const GetLeafResponseSchema: GenMessage<GetLeafResponse> = /*@__PURE__*/
-  messageDesc(file_cipherlog_v1_cipherlog, 21);
+  messageDesc(file_cipherlog_v1_cipherlog, 22);
 
 /**
  * @generated from message cipherlog.v1.GetValueRequest
@@ -899,7 +935,7 @@ export type GetValueRequest = Message<"cipherlog.v1.GetValueRequest"> & {
  * Use `create(GetValueRequestSchema)` to create a new message.
  */
 export const GetValueRequestSchema: GenMessage<GetValueRequest> = /*@__PURE__*/
-  messageDesc(file_cipherlog_v1_cipherlog, 22);
+  messageDesc(file_cipherlog_v1_cipherlog, 23);
 
 /**
  * @generated from message cipherlog.v1.GetValueResponse
@@ -957,7 +993,7 @@ export type GetValueResponse = Message<"cipherlog.v1.GetValueResponse"> & {
  * Use `create(GetValueResponseSchema)` to create a new message.
  */
 export const GetValueResponseSchema: GenMessage<GetValueResponse> = /*@__PURE__*/
-  messageDesc(file_cipherlog_v1_cipherlog, 23);
+  messageDesc(file_cipherlog_v1_cipherlog, 24);
 
 /**
  * @generated from message cipherlog.v1.GetCellRequest
@@ -981,7 +1017,7 @@ export type GetCellRequest = Message<"cipherlog.v1.GetCellRequest"> & {
  * Use `create(GetCellRequestSchema)` to create a new message.
  */
 export const GetCellRequestSchema: GenMessage<GetCellRequest> = /*@__PURE__*/
-  messageDesc(file_cipherlog_v1_cipherlog, 24);
+  messageDesc(file_cipherlog_v1_cipherlog, 25);
 
 /**
  * @generated from message cipherlog.v1.GetCellResponse
@@ -1019,7 +1055,7 @@ export type GetCellResponse = Message<"cipherlog.v1.GetCellResponse"> & {
  * Use `create(GetCellResponseSchema)` to create a new message.
  */
 export const GetCellResponseSchema: GenMessage<GetCellResponse> = /*@__PURE__*/
-  messageDesc(file_cipherlog_v1_cipherlog, 25);
+  messageDesc(file_cipherlog_v1_cipherlog, 26);
 
 /**
  * @generated from message cipherlog.v1.GetEnvelopeRequest
@@ -1038,7 +1074,7 @@ export type GetEnvelopeRequest = Message<"cipherlog.v1.GetEnvelopeRequest"> & {
  * Use `create(GetEnvelopeRequestSchema)` to create a new message.
  */
 export const GetEnvelopeRequestSchema: GenMessage<GetEnvelopeRequest> = /*@__PURE__*/
-  messageDesc(file_cipherlog_v1_cipherlog, 26);
+  messageDesc(file_cipherlog_v1_cipherlog, 27);
 
 /**
  * @generated from message cipherlog.v1.GetEnvelopeResponse
@@ -1062,7 +1098,7 @@ export type GetEnvelopeResponse = Message<"cipherlog.v1.GetEnvelopeResponse"> & 
  * Use `create(GetEnvelopeResponseSchema)` to create a new message.
  */
 export const GetEnvelopeResponseSchema: GenMessage<GetEnvelopeResponse> = /*@__PURE__*/
-  messageDesc(file_cipherlog_v1_cipherlog, 27);
+  messageDesc(file_cipherlog_v1_cipherlog, 28);
 
 /**
  * @generated from message cipherlog.v1.GetSessionRequest
@@ -1081,7 +1117,7 @@ export type GetSessionRequest = Message<"cipherlog.v1.GetSessionRequest"> & {
  * Use `create(GetSessionRequestSchema)` to create a new message.
  */
 export const GetSessionRequestSchema: GenMessage<GetSessionRequest> = /*@__PURE__*/
-  messageDesc(file_cipherlog_v1_cipherlog, 28);
+  messageDesc(file_cipherlog_v1_cipherlog, 29);
 
 /**
  * @generated from message cipherlog.v1.OpenSession
@@ -1103,7 +1139,7 @@ export type OpenSession = Message<"cipherlog.v1.OpenSession"> & {
  * Use `create(OpenSessionSchema)` to create a new message.
  */
 export const OpenSessionSchema: GenMessage<OpenSession> = /*@__PURE__*/
-  messageDesc(file_cipherlog_v1_cipherlog, 29);
+  messageDesc(file_cipherlog_v1_cipherlog, 30);
 
 /**
  * @generated from message cipherlog.v1.GetSessionResponse
@@ -1125,7 +1161,7 @@ export type GetSessionResponse = Message<"cipherlog.v1.GetSessionResponse"> & {
  * Use `create(GetSessionResponseSchema)` to create a new message.
  */
 export const GetSessionResponseSchema: GenMessage<GetSessionResponse> = /*@__PURE__*/
-  messageDesc(file_cipherlog_v1_cipherlog, 30);
+  messageDesc(file_cipherlog_v1_cipherlog, 31);
 
 /**
  * @generated from message cipherlog.v1.WatchRequest
@@ -1149,7 +1185,7 @@ export type WatchRequest = Message<"cipherlog.v1.WatchRequest"> & {
  * Use `create(WatchRequestSchema)` to create a new message.
  */
 export const WatchRequestSchema: GenMessage<WatchRequest> = /*@__PURE__*/
-  messageDesc(file_cipherlog_v1_cipherlog, 31);
+  messageDesc(file_cipherlog_v1_cipherlog, 32);
 
 /**
  * @generated from message cipherlog.v1.WatchResponse
@@ -1181,7 +1217,7 @@ export type WatchResponse = Message<"cipherlog.v1.WatchResponse"> & {
  * Use `create(WatchResponseSchema)` to create a new message.
  */
 export const WatchResponseSchema: GenMessage<WatchResponse> = /*@__PURE__*/
-  messageDesc(file_cipherlog_v1_cipherlog, 32);
+  messageDesc(file_cipherlog_v1_cipherlog, 33);
 
 /**
  * One replica of one group. Reads are answered by any replica, proposals by the leader.
