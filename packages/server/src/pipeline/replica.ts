@@ -618,11 +618,6 @@ export class Replica implements NodeApi {
         thrown instanceof DecodeError
           ? new InvariantViolation(`This replica holds a damaged record: ${thrown.message}`)
           : thrown
-      if (errorCode(error) === 'ERR_TRAIL_NOT_HERE') {
-        throw new CipherlogError('ERR_UNAVAILABLE', 'This replica does not have that leaf yet; ask another one.', {
-          cause: error,
-        })
-      }
       if (fatalCodes.has(errorCode(error) ?? '')) this.#fail(error)
       throw error
     }
