@@ -62,8 +62,16 @@ describe('a follower', () => {
     expect(node.status.term).toBe(1)
   })
 
+  it('a message of a kind that it does not know is ignored, whatever its term', () => {
+    const node = new TestNode({ term: 1 })
+    const message = { type: 'gossip', from: b, to: a, term: 2 ** 40 } as unknown as Message
+    expect(node.step({ type: 'message', message, clockMs: node.clockMs })).toEqual([])
+    expect(node.status.term).toBe(1)
+  })
+
   it.each([
     ['term 0', { term: 0 }],
+    ['a term of 33 bits', { term: 2 ** 32 }],
     ['a fraction as term', { term: 1.5 }],
     ['a term above 2^53', { term: 2 ** 53 }],
     ['a negative prevLogIndex', { prevLogIndex: -1 }],

@@ -53,7 +53,7 @@ describe('compaction', () => {
     expect(node.status).toMatchObject({ firstIndex: 3, lastIndex: 4, commit: 4 })
   })
 
-  it('leaves chunks of memory behind: a million entries, ten thousand kept', () => {
+  it('goes by whole chunks of memory, and what is left reads as before', () => {
     const node = new TestNode({ config: { voters: [a] } })
     node.lead()
     for (let i = 0; i < 10_000; i++) node.propose(i)
@@ -124,6 +124,12 @@ describe('a leader whose log does not reach back', () => {
     const node = needy()
     node.accept(c, 6)
     expect(node.status.peers[c]).toMatchObject({ state: 'replicate', match: 6 })
+    const older = leader()
+    older.step({ type: 'snapshotAvailable', meta: snapshotOf(6, 1, abc) })
+    older.receive(refusal(c, 6, 0, 0))
+    // It was offered 6 and got 5 from somebody else.
+    older.accept(c, 5)
+    expect(older.status.peers[c]).toMatchObject({ state: 'replicate', match: 5 })
     const stays = needy()
     // 3 does not connect: the log begins at 6.
     stays.accept(c, 3)
