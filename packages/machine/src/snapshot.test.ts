@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { decode, encode, errorCode, utf8 } from '@cipherlog/core'
 import { sha256 } from '@cipherlog/crypto/hash'
 import {
@@ -25,6 +27,7 @@ import { openSnapshot } from './open-snapshot.ts'
 import { RandomLog } from './random-log.fixture.ts'
 import { createMemoryState, type State } from './state.ts'
 import { stateKeys } from './state-keys.ts'
+import { recordProblem } from './state-records.ts'
 
 /** Fails with its name, so that `CIPHERLOG_SEED=<seed>` repeats the run. */
 const seed = Number(process.env['CIPHERLOG_SEED'] ?? Math.floor(Math.random() * 2 ** 32))
@@ -316,5 +319,15 @@ describe('a snapshot that somebody made wrong', () => {
     const ledger = pairs.find((pair) => letter(pair) === 'L')!
     const newer = encode(storedLedger, { ...decode(storedLedger, ledger[1]), rulesVersion: 99 })
     expect(await codeOf(replaced(ledger, newer))).toBe('ERR_RULES_UNKNOWN')
+  })
+
+  test('can hold every kind of record that the ledger writes', () => {
+    const source = readFileSync(join(import.meta.dirname, 'state-keys.ts'), 'utf8')
+    const letters = [...source.matchAll(/utf8\('(.)'\)/g)].map(([, found]) => found!)
+    expect(letters.length).toBeGreaterThan(10)
+    for (const found of letters) {
+      expect([found, recordProblem(utf8(found), new Uint8Array(0))]).not.toEqual([found, 'is of an unknown kind'])
+    }
+    expect(recordProblem(utf8('x'), new Uint8Array(0))).toBe('is of an unknown kind')
   })
 })

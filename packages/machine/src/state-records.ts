@@ -11,6 +11,7 @@ import {
   storedClientSessions,
   storedEnvelope,
   storedGenesis,
+  storedGroupStart,
   storedKeyEvent,
   storedLedger,
   storedQuarantine,
@@ -42,6 +43,7 @@ const kinds: Readonly<Record<string, RecordKind>> = {
   L: kind(1, storedLedger),
   G: kind(1, storedGenesis),
   r: kind(9, storedKeyEvent),
+  g: kind(9, storedGroupStart),
   h: kind(17, storedClientSessions, ({ highWaterMark, open }) => open.every((number) => number <= highWaterMark)),
   s: kind(25, storedSession, ({ number }, key) => number === readU64(key, 17)),
   e: kind(33, storedEnvelope, ({ envelope }, key) =>
@@ -58,8 +60,8 @@ const kinds: Readonly<Record<string, RecordKind>> = {
 /** What is wrong with a record by itself, or undefined. */
 export function recordProblem(key: Uint8Array, value: Uint8Array): string | undefined {
   const known = kinds[String.fromCharCode(key[0]!)]
-  if (known === undefined || (known.keyBytes !== undefined && key.length !== known.keyBytes))
-    return 'has an unknown key'
+  if (known === undefined) return 'is of an unknown kind'
+  if (known.keyBytes !== undefined && key.length !== known.keyBytes) return 'has a key of another length'
   try {
     return known.problem(key, value)
   } catch (error) {
