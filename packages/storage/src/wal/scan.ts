@@ -402,9 +402,13 @@ function wholeRecord(header: Uint8Array, payload: Uint8Array): Uint8Array {
   return out
 }
 
+const zeros = Buffer.alloc(64 * 1024)
+
 /** Length without the zeros at the end. */
 function endOfContent(bytes: Uint8Array): number {
   let end = bytes.length
+  // A segment may be almost all zeros: compared by the block.
+  while (end >= zeros.length && zeros.equals(bytes.subarray(end - zeros.length, end))) end -= zeros.length
   while (end > 0 && bytes[end - 1] === 0) end--
   return end
 }
