@@ -434,6 +434,10 @@ export function walCompliance(name: string, makePlace: () => Promise<WalPlace>):
         expect(contents.group(group).doubt).toEqual({ ...doubt, fromIndex: 3, termAtLeast: 2 })
         expect(contents.group(other).doubt).toEqual({ ...doubt, fromIndex: 1, termAtLeast: 0 })
       }
+      // What is learned in doubt says nothing about the lost term.
+      await wal.append(entries(2, 3, 3))
+      expect((await reopen()).group(group).doubt).toMatchObject({ termUnknown: true })
+      await wal.append({ group, truncateFrom: 3, entries: [], fencingTerm: 2 })
       const hardState = { term: 9, votedFor: peer, commit: 1 }
       await wal.settle(group, { hardState, through: { index: 2, term: 2 } })
       let contents = await reopen()

@@ -13,7 +13,7 @@
  *
  * What stays uncertain is a {@link Doubt}.
  */
-import { InvariantViolation, toHex } from '@cipherlog/core'
+import { equalBytes, InvariantViolation, toHex } from '@cipherlog/core'
 import { decodeHardState } from '@cipherlog/format/hard-state'
 import { type WalLayout, type WalRecordHeader, walRecordKinds } from '@cipherlog/format/wal-record'
 import type { PeerId } from '@cipherlog/raft'
@@ -40,6 +40,7 @@ export interface ReplayedGroup {
 export class Replay {
   readonly groups = new Map<string, ReplayedGroup>()
   readonly #self: PeerId
+  #last: ReplayedGroup | undefined
   /** All records lost; a group that never appears may have been in any of them. */
   #lost = 0
 
@@ -139,6 +140,16 @@ export class Replay {
   }
 
   #group(id: Uint8Array): { hex: string; isNew: boolean; group: ReplayedGroup } {
+    // Mostly the same as that of the record before.
+    if (this.#last !== undefined && equalBytes(this.#last.log.id, id)) {
+      return { hex: this.#last.hex, isNew: false, group: this.#last }
+    }
+    const found = this.#find(id)
+    this.#last = found.group
+    return found
+  }
+
+  #find(id: Uint8Array): { hex: string; isNew: boolean; group: ReplayedGroup } {
     const hex = toHex(id)
     const known = this.groups.get(hex)
     if (known !== undefined) return { hex, isNew: false, group: known }
