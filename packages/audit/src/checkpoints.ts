@@ -5,7 +5,7 @@
  * A note may hold lines that no verifier looks at (C2SP signed-note): they are named, for nothing may differ
  * unnoticed.
  */
-import { CipherlogError, decode, utf8ToString } from '@cipherlog/core'
+import { CipherlogError, decode, PolicyError, utf8ToString } from '@cipherlog/core'
 import { policyChain as policyChainCodec, type PolicyChainLink, type Seen, type TrustPolicy } from '@cipherlog/format'
 import { noteBytesMax, openCheckpoint, parseNote, parseVkey, type NoteSignature } from '@cipherlog/merkle/verify'
 import {
@@ -47,8 +47,12 @@ export async function openTrustedTree(
   const [signedGenesis, links] = decode(policyChainCodec, chainBytes!, policyChainBytesMax)
 
   const known: KnownRoot[] = []
-  links.forEach((link, i) => known.push(transitionRoot(policy, link, i, remarks)))
-  if (trustPolicy.start !== undefined) known.push(rootOf(trustPolicy.start, 'The start of the trust policy'))
+  links.forEach((link, i) => {
+    const root = transitionRoot(policy, link, i, remarks)
+    if (root !== undefined) known.push(root)
+  })
+  if (trustPolicy.start !== undefined && policy.generation === trustPolicy.generation)
+    known.push(rootOf(trustPolicy.start, 'The start of the trust policy'))
   for (const seen of earlier) known.push(rootOf(seen, 'A checkpoint verified before'))
 
   // Outside witnesses come later than the quorum: which of the two notes they have signed decides what is audited.
@@ -110,16 +114,26 @@ function verifyNote(
 ): VerifiedCheckpoint | undefined {
   const note = remarks.attempt(where, () => utf8ToString(bytes))
   if (note === undefined) return undefined
-  const checkpoint = attemptNote(note, where, remarks, () => policy.verifyCheckpoint(note))
+  const checkpoint = attemptNote(note, where, remarks, () => {
+    const verified = policy.verifyCheckpoint(note)
+    if (verified.origin === policy.origin) return verified
+    const message = `The checkpoint is of ${verified.origin}, the policy chain leads to ${policy.origin}.`
+    throw new PolicyError('ERR_POLICY_GENERATION', message)
+  })
   if (checkpoint !== undefined) noteUncountedLines(note, checkpoint.unknownLines, where, remarks)
   return checkpoint
 }
 
-/** The root under both quorums at a change of cosigners; that they suffice, `openPolicyChain` has checked. */
-function transitionRoot(policy: PolicyView, link: PolicyChainLink, i: number, remarks: Remarks): KnownRoot {
-  const note = link.transitionCheckpoint!
+/**
+ * The root under both quorums at a change of cosigners; that they suffice, `openPolicyChain` has checked. Undefined for
+ * a link that says nothing of this trail: a group start, or a change in an older generation.
+ */
+function transitionRoot(policy: PolicyView, link: PolicyChainLink, i: number, remarks: Remarks): KnownRoot | undefined {
+  const note = link.transitionCheckpoint
+  if (note === undefined) return undefined
   const where = `policy-chain link ${i}`
-  const names = { origin: policy.origin, clusterName: policy.genesis.name }
+  const { generation } = policy.cosignerSets[i + 1]!
+  const names = { origin: policy.originOf(generation), clusterName: policy.genesis.name }
   const sets = [policy.cosignerSets[i]!, policy.cosignerSets[i + 1]!].map(({ set }) => noteKeysOf(set, names))
   const opened = attemptNote(note, where, remarks, () =>
     openCheckpoint(note, {
@@ -128,6 +142,7 @@ function transitionRoot(policy: PolicyView, link: PolicyChainLink, i: number, re
     }),
   )
   if (opened !== undefined) noteUncountedLines(note, opened.unknownLines, where, remarks)
+  if (generation !== policy.generation) return undefined
   const { transitionSize, transitionRoot } = policy.cosignerSets[i + 1]!
   return { size: transitionSize!, rootHash: transitionRoot!, source: 'The transition checkpoint in this link', where }
 }

@@ -22,7 +22,9 @@ const kindNames: Readonly<Record<number, string>> = {
   [leafKinds.keyEvent]: 'key event',
   [leafKinds.sessionOpening]: 'session opening',
   [leafKinds.commandBundle]: 'command bundle',
+  [leafKinds.quarantine]: 'quarantine',
   [leafKinds.batchRecord]: 'batch record',
+  [leafKinds.groupStart]: 'group start',
 }
 
 /** How often what was recorded. */

@@ -10,33 +10,36 @@ import { type Remarks } from './report.ts'
 
 export class PolicyChainCheck {
   readonly #remarks: Remarks
-  readonly #signedGenesis: Uint8Array
+  /** Leaf 0: the genesis, or the group start of a later generation. */
+  readonly #first: Uint8Array
   /** By leaf, the signed event and the size that must end its batch; taken out when its batch has ended. */
   readonly #links: Map<number, { readonly event: Uint8Array; readonly transitionSize: number }>
   readonly #waiting = new Map<number, number>()
 
   constructor({ signedGenesis, links, policy }: TrustedTree, remarks: Remarks) {
     this.#remarks = remarks
-    this.#signedGenesis = signedGenesis
+    this.#first = policy.groupStarts.at(-1)?.signed ?? signedGenesis
     this.#links = new Map(
-      links.map(({ leafIndex, event }, i) => [
-        leafIndex,
-        { event, transitionSize: policy.cosignerSets[i + 1]!.transitionSize! },
-      ]),
+      links.flatMap(({ leafIndex, event }, i) => {
+        const { generation, transitionSize } = policy.cosignerSets[i + 1]!
+        // Links of older generations stand in other trails, a group start is leaf 0.
+        if (generation !== policy.generation || transitionSize === undefined) return []
+        return [[leafIndex, { event, transitionSize }] as const]
+      }),
     )
   }
 
-  /** Looks at a leaf; they come in order, none left out. */
-  see(leaf: number, kind: number, signed: Uint8Array): void {
+  /** Looks at a leaf; they come in order, none left out. @param setAside - its record says that it had no effect. */
+  see(leaf: number, kind: number, signed: Uint8Array, setAside: boolean): void {
     const link = this.#links.get(leaf)
-    if (leaf === 0 && !equalBytes(signed, this.#signedGenesis)) {
-      this.#problem(leaf, 'This leaf is another genesis than that of the policy chain.')
+    if (leaf === 0 && !equalBytes(signed, this.#first)) {
+      this.#problem(leaf, 'This leaf is another genesis or group start than that of the policy chain.')
     }
     if (link !== undefined && (kind !== leafKinds.keyEvent || !equalBytes(signed, link.event))) {
       this.#problem(leaf, 'The policy chain has another event here than this leaf.')
     } else if (link !== undefined) {
       this.#waiting.set(leaf, link.transitionSize)
-    } else if (kind === leafKinds.keyEvent && setsCosigners(signed)) {
+    } else if (kind === leafKinds.keyEvent && !setAside && setsCosigners(signed)) {
       this.#problem(leaf, 'The policy chain leaves out this change of cosigners.')
     }
     if (kind !== leafKinds.batchRecord) return

@@ -5,9 +5,18 @@
  * Of a leaf the replay takes what was signed, and log index and log time, which nothing else determines; all else of
  * the record is computed and compared.
  */
-import { decode, emptyBytes, equalBytes } from '@cipherlog/core'
+import { decode, emptyBytes, equalBytes, toHex } from '@cipherlog/core'
+import { labelledHash, labels } from '@cipherlog/crypto/hash'
 import { loadBfvEvaluator } from '@cipherlog/crypto/evaluate/bfv'
-import { batchRecord, leafKinds, leafRecord, suites } from '@cipherlog/format'
+import {
+  batchRecord,
+  commandBundle,
+  leafKinds,
+  leafRecord,
+  signedCommandBundle,
+  suites,
+  verdicts,
+} from '@cipherlog/format'
 import {
   createMemoryState,
   Ledger,
@@ -15,6 +24,7 @@ import {
   type EntryPlace,
   type Leaf,
   type LedgerOptions,
+  type State,
   type StateMachine,
 } from '@cipherlog/machine'
 import { leafHash } from '@cipherlog/merkle/verify'
@@ -40,10 +50,36 @@ const evaluator: CellEvaluator = {
   },
 }
 
+/** What an older generation leaves to the next one. */
+export interface OlderGeneration {
+  /** As of its end; goes over to the next. */
+  readonly state: State
+  /** Of the generations up to it, encoded. */
+  readonly policyChain: Uint8Array
+}
+
+/** A quarantine of the trail, with the log index at which it stands. */
+export interface FoundQuarantine {
+  readonly signed: Uint8Array
+  readonly logIndex: number
+}
+
+export interface ReplayStart {
+  readonly cluster: Uint8Array
+  readonly machines: readonly StateMachine[]
+  /** With a memory, so that looking ahead helps. */
+  readonly verifier: ProofVerifier
+  /** Of the whole trail: they say what became of leaves before them. */
+  readonly quarantines: readonly FoundQuarantine[]
+  /** Of a generation above 0. */
+  readonly older?: OlderGeneration | undefined
+}
+
 export class Replay {
-  readonly #cluster: Uint8Array
+  readonly #start: ReplayStart
   readonly #options: LedgerOptions
   readonly #verifier: ProofVerifier
+  readonly state: State
   #ledger: Ledger | undefined
   /** Leaves that the ledger made and the trail must show next. */
   #made: Leaf[] = []
@@ -55,11 +91,16 @@ export class Replay {
   leavesReplayed = 0
   proofsChecked = 0
 
-  /** @param verifier - with a memory, so that looking ahead helps. */
-  constructor(cluster: Uint8Array, machines: readonly StateMachine[], verifier: ProofVerifier) {
-    this.#cluster = cluster
-    this.#options = { evaluator, rootOfBatch, machines }
-    this.#verifier = verifier
+  /** Leaves that were set aside by a quarantine which is not in this trail. */
+  readonly setAsideOnTrust: number[] = []
+  /** SHA-256 of the wraps of each envelope that was applied, by hex of its id. */
+  readonly wrapDigests = new Map<string, Uint8Array>()
+
+  constructor(start: ReplayStart) {
+    this.#start = start
+    this.state = start.older?.state ?? createMemoryState()
+    this.#options = { evaluator, rootOfBatch, machines: start.machines }
+    this.#verifier = start.verifier
   }
 
   /** Root of the tree up to the last batch record. */
@@ -107,7 +148,7 @@ export class Replay {
   /** The leaves that this one gives rise to, itself first. */
   async #make(leaf: TrailLeaf): Promise<Leaf[]> {
     const ledger = this.#ledger
-    if (ledger === undefined) return this.#start(leaf)
+    if (ledger === undefined) return this.#begin(leaf)
     if (kindOf(leaf.record) === leafKinds.batchRecord) {
       const place = await byTheRules(() => placeOf(ledger, decode(batchRecord, leaf.record)))
       return [await this.#close(ledger, place)]
@@ -116,6 +157,7 @@ export class Replay {
       const record = decode(leafRecord, leaf.record)
       return { kind: record.kind, place: placeOf(ledger, record) }
     })
+    await byTheRules(() => this.#trustQuarantine(ledger, leaf, place))
     const plan = await byTheRules(() => {
       const { signed, body = emptyBytes } = leaf
       const plan = ledger.plan({ kind, signed, body, wrapsIncluded: false }, place)
@@ -126,19 +168,47 @@ export class Replay {
     const proofsGood = await this.#verifier.verify(plan.proofs)
     this.proofsChecked += plan.proofs.length
     const made = [ledger.apply(kind, plan, proofsGood, place)]
+    this.#noteWraps(leaf, made[0]!.verdicts)
     // A full batch is closed by rule, in the same step.
     if (ledger.batchDue) made.push(await this.#close(ledger, place))
     return made
   }
 
-  async #start({ signed }: TrailLeaf): Promise<Leaf[]> {
-    const { ledger, leaf, closed } = await byTheRules(() => Ledger.create(createMemoryState(), signed, this.#options))
-    if (!equalBytes(ledger.registry.cluster, this.#cluster)) {
+  async #begin({ signed }: TrailLeaf): Promise<Leaf[]> {
+    const { cluster, older, quarantines } = this.#start
+    const { ledger, leaf, closed } = await byTheRules(() =>
+      older === undefined
+        ? Ledger.create(this.state, signed, this.#options)
+        : Ledger.startGeneration(this.state, signed, older.policyChain, this.#options),
+    )
+    if (!equalBytes(ledger.registry.cluster, cluster)) {
       throw new LeafProblem('This is the genesis of another cluster.', 'ERR_AUDIT_GENESIS')
     }
+    for (const { signed: quarantine, logIndex } of quarantines) ledger.lookAhead(quarantine, logIndex)
     this.#ledger = ledger
     this.#rootHash = closed.rootHash
     return [leaf, closed.leaf]
+  }
+
+  /**
+   * A leaf that says it was set aside, with no quarantine in the trail: the checkpoint may not cover that yet. Taken on
+   * the cosigners' word, and said so.
+   */
+  #trustQuarantine(ledger: Ledger, { index, record }: TrailLeaf, { logIndex }: EntryPlace): void {
+    const { digest, verdicts: recorded = [] } = decode(leafRecord, record)
+    const entry = { index: logIndex, digest }
+    if (!recorded.includes(verdicts.quarantined) || ledger.isSetAside(entry)) return
+    ledger.setAsideOnTrust(entry)
+    this.setAsideOnTrust.push(index)
+  }
+
+  #noteWraps({ record, signed }: TrailLeaf, decided: readonly number[]): void {
+    if (kindOf(record) !== leafKinds.commandBundle) return
+    const { heads } = decode(commandBundle, decode(signedCommandBundle, signed)[0])
+    heads.forEach(({ args, wraps }, command) => {
+      if (args === undefined || wraps === undefined || decided[command] !== verdicts.applied) return
+      this.wrapDigests.set(toHex(labelledHash(labels.envelopeId, args)), wraps.sha256)
+    })
   }
 
   async #close(ledger: Ledger, place: EntryPlace): Promise<Leaf> {

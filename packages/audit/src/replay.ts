@@ -5,13 +5,13 @@
  * bodies, it goes on with what can be checked without them.
  */
 import { equalBytes } from '@cipherlog/core'
-import { type StateMachine } from '@cipherlog/machine'
+import { type State, type StateMachine } from '@cipherlog/machine'
 import { tileWidthMax } from '@cipherlog/merkle/verify'
 import { cachedVerifier, type ProofVerifier } from '@cipherlog/proof'
 import { type TrustedTree } from './checkpoints.ts'
 import { LeafProblem } from './leaf-problem.ts'
 import { proofsRemembered } from './proofs-ahead.ts'
-import { Replay } from './replay-leaf.ts'
+import { Replay, type FoundQuarantine, type OlderGeneration } from './replay-leaf.ts'
 import { recordRow, readTile } from './tile-files.ts'
 import { readLeaves } from './trail-leaves.ts'
 import { type TrailReader } from './trail-reader.ts'
@@ -19,6 +19,11 @@ import { wrongRoot } from './tree-check.ts'
 import { type WithoutBodies } from './without-bodies.ts'
 
 export interface ReplayOptions {
+  /** Leaves; default: all under the checkpoint. */
+  readonly size?: number
+  readonly quarantines: readonly FoundQuarantine[]
+  /** What a generation above 0 goes on from. */
+  readonly older?: OlderGeneration | undefined
   readonly verifier: ProofVerifier
   readonly machines: readonly StateMachine[]
   readonly onLeaf: (done: number) => void
@@ -29,19 +34,32 @@ export interface ReplayResult {
   readonly proofsChecked: number
   /** All leaves were replayed, and the root they made is the signed one. */
   readonly complete: boolean
+  /** The state behind them, if all were replayed; wraps are empty. */
+  readonly state: State | undefined
+  /** SHA-256 of each envelope's wraps, by hex of its id. */
+  readonly wrapDigests: ReadonlyMap<string, Uint8Array>
 }
 
 export async function replay(
   reader: TrailReader,
   { checkpoint, policy }: TrustedTree,
-  { verifier, machines, onLeaf }: ReplayOptions,
+  { verifier, machines, onLeaf, quarantines, older, ...options }: ReplayOptions,
 ): Promise<ReplayResult> {
-  const { size } = checkpoint
-  const ledger = new Replay(policy.cluster, machines, cachedVerifier(verifier, proofsRemembered))
+  const { size = checkpoint.size } = options
+  const { cluster } = policy
+  const ledger = new Replay({
+    cluster,
+    machines,
+    quarantines,
+    older,
+    verifier: cachedVerifier(verifier, proofsRemembered),
+  })
   const result = (complete: boolean): ReplayResult => ({
     leavesReplayed: ledger.leavesReplayed,
     proofsChecked: ledger.proofsChecked,
-    complete,
+    complete: complete && ledger.setAsideOnTrust.length === 0,
+    state: complete ? ledger.state : undefined,
+    wrapDigests: ledger.wrapDigests,
   })
   let rest: WithoutBodies | undefined
   for (let index = 0; index * tileWidthMax < size; index++) {
@@ -76,7 +94,13 @@ export async function replay(
       return result(false)
     }
   }
+  for (const leaf of ledger.setAsideOnTrust) {
+    const message = 'It was set aside by a quarantine that this checkpoint does not cover; audit a newer trail.'
+    reader.remarks.finding('quarantine not covered yet', `leaf ${leaf}`, message)
+  }
   if (rest !== undefined) return result(false)
+  // What was signed of a smaller size, the files have shown already.
+  if (size < checkpoint.size) return result(true)
   const complete = ledger.rootHash !== undefined && equalBytes(ledger.rootHash, checkpoint.rootHash)
   if (!complete) reader.remarks.problem('ERR_AUDIT_ROOT', 'checkpoint', wrongRoot)
   return result(complete)

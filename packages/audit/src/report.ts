@@ -22,6 +22,10 @@ export type FindingCode =
   | 'not replayed'
   /** A newer checkpoint waits for the outside witnesses that the trust policy asks for. */
   | 'not witnessed yet'
+  /** Commands were set aside by a quarantine that the checkpoint does not cover yet: the cosigners' word until then. */
+  | 'quarantine not covered yet'
+  /** A trail of an older generation was not handed in, so what the newest goes on from was not computed again. */
+  | 'older generation not at hand'
   /** Too many remarks to list. */
   | 'more remarks'
 
@@ -78,6 +82,14 @@ export class Remarks {
 
   get findings(): readonly AuditRemark[] {
     return withOmitted(this.#findings, this.#findingCount)
+  }
+
+  /** Takes over what was said about another trail. @param prefix - names it. */
+  include(other: Remarks, prefix: string): void {
+    for (const { code, where, message } of other.problems) this.problem(code, `${prefix}${where}`, message)
+    for (const { code, where, message } of other.findings) {
+      this.finding(code as FindingCode, `${prefix}${where}`, message)
+    }
   }
 
   problem(code: string, where: string, message: string): void {

@@ -73,7 +73,7 @@ export class WithoutBodies {
       batchRoot: rootOfBatch(this.#batch),
       stateRoot: recorded.stateRoot,
       registryHead: registry.head,
-      rulesVersion: registry.genesis.rulesVersion,
+      rulesVersion: registry.rulesVersion,
     })
   }
 
@@ -83,7 +83,13 @@ export class WithoutBodies {
     const common = { kind: recorded.kind, group: group0, ...place, digest: sha256(leaf.signed) }
     switch (recorded.kind) {
       case leafKinds.keyEvent:
+        if (recorded.verdicts?.[0] === verdicts.quarantined) {
+          return encode(leafRecord, { ...common, verdicts: [verdicts.quarantined] })
+        }
         this.#applyKeyEvent(leaf, place.logTime)
+        return encode(leafRecord, common)
+      case leafKinds.quarantine:
+        this.#ledger.openQuarantine(leaf.signed)
         return encode(leafRecord, common)
       case leafKinds.sessionOpening:
         return encode(leafRecord, { ...common, ...this.#checkOpening(leaf.signed, recorded) })

@@ -13,8 +13,8 @@ import {
   type Verdict,
 } from '@cipherlog/format'
 import { hasExactly } from './head-parts.ts'
-import { stateKeys } from './state-keys.ts'
-import { decodeStored, type Transaction } from './state.ts'
+import { stateKeys, statePrefixes } from './state-keys.ts'
+import { decodeStored, type State, type Transaction } from './state.ts'
 
 /** The operation that writes an envelope, in any namespace of its keyset. */
 export const envelopeOperation = 'envelope'
@@ -75,4 +75,27 @@ export function mayUseEnvelope(state: Transaction, client: Uint8Array, head: Com
 /** Strict check of the wraps body, on decoding: count, lengths, canonical form. @throws DecodeError */
 export function checkWraps(bytes: Uint8Array): void {
   decode(wrapsCodec, bytes, 131_072)
+}
+
+/** Every envelope of a state with its id and wraps: what a backup keeps beside the trail. */
+export async function* storedEnvelopes(
+  state: Pick<State, 'iterate'>,
+): AsyncGenerator<{ readonly id: Uint8Array; readonly wraps: Uint8Array }> {
+  for await (const [key, value] of state.iterate(statePrefixes.envelopes)) {
+    yield { id: key.slice(statePrefixes.envelopes.length), wraps: decodeStored(storedEnvelope, value).wraps }
+  }
+}
+
+/**
+ * Gives the envelopes of a state that was computed from a trail their wraps.
+ * @param wrapsOf - by id; to be checked by the caller against what their writer signed.
+ */
+export async function fillWraps(state: State, wrapsOf: (id: Uint8Array) => Promise<Uint8Array>): Promise<void> {
+  const found: [Uint8Array, Uint8Array][] = []
+  for await (const pair of state.iterate(statePrefixes.envelopes)) found.push(pair)
+  for (const [key, value] of found) {
+    const wraps = await wrapsOf(key.slice(statePrefixes.envelopes.length))
+    checkWraps(wraps)
+    state.put(key, encode(storedEnvelope, { ...decodeStored(storedEnvelope, value), wraps }))
+  }
 }

@@ -45,10 +45,11 @@ export async function replayKeyEvents(state: State, registry: Registry): Promise
 
 /**
  * Ends what belongs to one generation: sessions, whose highest number of each client is never forgotten; who has seen
- * which checkpoint; what was set aside in its log.
+ * which checkpoint; what was set aside in its log; where its replicas were.
  */
 export async function endGeneration(state: State): Promise<void> {
-  for (const prefix of [statePrefixes.sessions, statePrefixes.seen, statePrefixes.quarantines]) {
+  const { sessions, seen, quarantines, memberAddresses } = statePrefixes
+  for (const prefix of [sessions, seen, quarantines, memberAddresses]) {
     await clear(state, prefix)
   }
   for (const [key, value] of await pairs(state, statePrefixes.clientSessions)) {

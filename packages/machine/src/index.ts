@@ -2,6 +2,7 @@
 export { Ledger, batchLeavesMax, type LedgerOptions, type LedgerSnapshot } from './ledger.ts'
 export { openSnapshot } from './open-snapshot.ts'
 export { putMemberAddresses, readMemberAddresses } from './member-addresses.ts'
+export { fillWraps, storedEnvelopes } from './envelopes.ts'
 export { builtInMachines } from './machines.ts'
 export { type NamedEntry } from './quarantines.ts'
 export {

@@ -298,6 +298,12 @@ export class Ledger {
     return this.#quarantines.names(entry)
   }
 
+  /** For an auditor who has not got the quarantine: takes an entry as set aside that a cosigned record calls so. */
+  setAsideOnTrust(entry: NamedEntry): void {
+    invariant(entry.index > this.#appliedIndex, 'An entry was set aside after it was applied.', { index: entry.index })
+    this.#quarantines.lookAhead(entry)
+  }
+
   /** The entry that a signed quarantine names. @throws RefusedError, DecodeError as it would be refused. */
   openQuarantine(signed: Uint8Array): NamedEntry {
     const { cluster, operatorSetVersion, operators } = this.registry

@@ -19,6 +19,7 @@ export const statePrefixes = {
   sessions: utf8('s'),
   quarantines: utf8('u'),
   memberAddresses: utf8('a'),
+  envelopes: utf8('e'),
 } as const
 
 export const stateKeys = {
@@ -28,7 +29,7 @@ export const stateKeys = {
   groupStart: (generation: number) => concatBytes(statePrefixes.groupStarts, u64(generation)),
   clientSessions: (client: Uint8Array) => concatBytes(statePrefixes.clientSessions, client),
   session: (client: Uint8Array, number: number) => concatBytes(statePrefixes.sessions, client, u64(number)),
-  envelope: (id: Uint8Array) => concatBytes(utf8('e'), id),
+  envelope: (id: Uint8Array) => concatBytes(statePrefixes.envelopes, id),
   /** Namespace names hold no zero byte, so the separator cannot be confused. */
   value: (namespace: string, key: Uint8Array) => concatBytes(utf8('k'), utf8(namespace), separator, key),
   cell: (number: number) => concatBytes(statePrefixes.cells, u64(number)),

@@ -300,7 +300,12 @@ function expectAllKinds(given: readonly number[]): void {
 
 /** The trail of an attacker who holds the keys of all replicas: its leaves, with batch roots and every note made to fit. */
 export async function forgeTrail(
-  { origin, cluster, policyChain, transitionSize }: RichTrail,
+  {
+    origin,
+    cluster,
+    policyChain,
+    transitionSize,
+  }: Pick<RichTrail, 'origin' | 'cluster' | 'policyChain' | 'transitionSize'>,
   leaves: readonly PlainLeaf[],
 ): Promise<Map<string, Uint8Array>> {
   const fitted = withBatchRoots(leaves)
