@@ -167,7 +167,7 @@ export interface Replicator {
   /** Proposes a change of membership; settles as {@link Replicator.propose}. It takes effect once committed. */
   proposeChange(change: MembershipChange): Promise<ChangeOutcome>
   /**
-   * What a snapshot as of `index`, an applied position from the last compaction or snapshot on, says of the log: its
+   * What a snapshot as of `index`, a committed position from the last compaction or snapshot on, says of the log: its
    * term there, and who took part. @throws RangeError for other positions.
    */
   standingAt(index: number): Standing

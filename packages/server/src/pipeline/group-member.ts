@@ -527,7 +527,7 @@ export class GroupMember implements GroupEndpoint {
     }
     // The state as it is now, whatever is applied while it is read.
     const taken = this.#ledger.snapshot(closed)
-    this.#taking = this.#write(taken, this.#trail, this.#replica)
+    this.#taking = this.#write(taken, this.#trail)
       .catch((error: unknown) => {
         if (!this.#stopped && errorCode(error) !== 'ERR_UNAVAILABLE') this.#fail(error)
       })
@@ -536,11 +536,10 @@ export class GroupMember implements GroupEndpoint {
       })
   }
 
-  async #write(taken: ReturnType<Ledger['snapshot']>, trail: TrailStore, replica: Replica): Promise<void> {
+  async #write(taken: ReturnType<Ledger['snapshot']>, trail: TrailStore): Promise<void> {
     const { stores, clock, logger, memberObserver } = this.#options
     const start = clock.monotonic()
     const { pairs, ...head } = taken
-    await replica.reached(head.index)
     const { term, configuration } = this.#replicator.standingAt(head.index)
     const confState = sortedConfState(toStoredConfState(configuration))
     const stream = joined(trailEdge(trail, head.treeSize), pairs)

@@ -362,11 +362,11 @@ export class RaftReplicator implements Replicator {
   }
 
   standingAt(index: number): Standing {
-    const { firstIndex, applied } = this.#raft.status
+    const { firstIndex } = this.#raft.status
     const term = this.#raft.log.term(index)
     const known = this.#configurations.findLast((each) => each.index <= index)
-    if (index < firstIndex - 1 || index > applied || term === undefined || known === undefined) {
-      throw new RangeError(`position ${index} is not between the start of the log and what is applied`)
+    if (index < firstIndex - 1 || index > this.#committedIndex || term === undefined || known === undefined) {
+      throw new RangeError(`position ${index} is not between the start of the log and what is committed`)
     }
     return { term, configuration: known.configuration }
   }
@@ -646,7 +646,6 @@ export class RaftReplicator implements Replicator {
     this.#payloads.clear()
     this.#addresses.clear()
     this.#configurations = [{ index: meta.index, configuration: meta.confState }]
-    this.#changed.push({ index: meta.index, configuration: meta.confState })
     return this.#receiver.install(offerOf(meta))
   }
 

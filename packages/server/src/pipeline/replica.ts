@@ -604,11 +604,6 @@ export class Replica implements NodeApi {
     return { ok: reasons.length === 0, reasons: [...reasons, ...notes] }
   }
 
-  /** Resolves once everything up to entry `index` is applied. @throws CipherlogError `ERR_UNAVAILABLE` */
-  reached(index: number): Promise<void> {
-    return this.#apply.reached(index)
-  }
-
   /** A fault that a read finds stops the replica like any other. */
   async #guarded<T>(read: () => T | Promise<T>): Promise<T> {
     try {
