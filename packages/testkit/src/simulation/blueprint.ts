@@ -39,6 +39,8 @@ import { epochMs } from './virtual-globals.ts'
 export const namespaces = { kv: 'orders', log: 'events', counter: 'revenue' } as const
 const circuit = 'sealed-amount-32'
 const eventMsMax = 3_600_000
+/** Low, so that there are many snapshots. */
+const snapshotEveryLeaves = 10
 /** Clients on the log; the last of them may be revoked in a run. */
 const clientsMax = 4
 
@@ -136,6 +138,7 @@ async function makeBlueprint(size: number): Promise<Blueprint> {
     answerPossession: (claim) => possessionOf(nodeKeys[claim.index]!.answer, roles.answer, claim.cluster),
     operators: { threshold: 1, secretKeys: [operator.secretKey] },
     circuits: [{ id: circuit, r1cs: new Uint8Array(32).fill(1), verificationKey: trapdoor.verificationKey }],
+    limits: { snapshotEveryLeaves },
     clock,
   })
   const { closed } = await Ledger.create(createMemoryState(), signedGenesis, ledgerOptions)

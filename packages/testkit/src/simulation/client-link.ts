@@ -26,7 +26,7 @@ export interface LinkWorld {
 }
 
 type Answer<T> = { readonly value: T } | { readonly error: ReturnType<typeof toErrorDetail> }
-type Api = NonNullable<SimulatedReplica['running']>['replica']
+type Api = NonNullable<SimulatedReplica['running']>['member']['replica']
 
 /** Dials as the client `process`. */
 export function simulatedDial({ scheduler, network, wire, at }: LinkWorld, process: SimulatedProcess): Dial {
@@ -104,7 +104,7 @@ export function simulatedDial({ scheduler, network, wire, at }: LinkWorld, proce
       envelope: (id) => call('envelope', id, (api) => api.envelope(id)),
       session: (client) => call('session', client, (api) => api.session(client)),
       async *watch(query, signal) {
-        const leaves = replica?.running?.replica.watch(query, signal)
+        const leaves = replica?.running?.member.replica.watch(query, signal)
         if (leaves === undefined) throw new CipherlogError('ERR_UNAVAILABLE', 'The replica cannot be reached.')
         while (!signal.aborted) {
           const next = await call('watch', emptyBytes, () => leaves.next())
@@ -129,7 +129,7 @@ async function answer<T>(replica: SimulatedReplica, ask: (api: Api) => T | Promi
   const running = replica.running
   try {
     if (running === undefined) throw new CipherlogError('ERR_UNAVAILABLE', 'The replica is starting.')
-    return { value: await ask(running.replica) }
+    return { value: await ask(running.member.replica) }
   } catch (error) {
     return { error: toErrorDetail(error) }
   }

@@ -145,7 +145,7 @@ export class FaultInjector {
     if (network.isCut && this.#prng.chance(heal)) {
       counts.add('partition healed')
       network.heal()
-      for (const { running } of replicas) running?.replica.peerConnected()
+      for (const { running } of replicas) running?.member.replica.peerConnected()
     }
     if (!network.isCut && this.#prng.chance(partition)) this.#partition()
     if (this.#prng.chance(losePowerEverywhere)) {
@@ -172,7 +172,7 @@ export class FaultInjector {
       for (const name of names) {
         const peer = replicas.find((other) => other.name === name)!
         // A transport notices some lost connections.
-        if (peer !== replica && prng.chance(0.2)) replica.running?.replicator.unreachable(peer.id)
+        if (peer !== replica && prng.chance(0.2)) replica.running?.member.peerStateChanged(peer.id, false)
       }
     }
   }
@@ -225,7 +225,7 @@ export class FaultInjector {
   #unseat({ running, process }: SimulatedReplica): void {
     if (running === undefined || process?.paused === true) return
     const { counts, scheduler, replicas } = this.#world
-    const { replicator } = running
+    const { replicator } = running.member
     scheduler.as(running.process, () => {
       const roll = this.#prng.float()
       if (roll < 0.6) {

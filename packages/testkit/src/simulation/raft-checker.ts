@@ -15,7 +15,7 @@ import { invariant, toHex } from '@cipherlog/core'
 import { sha256 } from '@cipherlog/crypto/hash'
 import { type EntryRef, type HardState, type Message } from '@cipherlog/raft'
 import { type WalAppend, type WalGroupContents } from '@cipherlog/storage'
-import { type CommittedEntry } from '@cipherlog/server/pipeline'
+import { type CommittedEntry, type Configuration } from '@cipherlog/server/pipeline'
 
 /** A log as far as checks need it: base, then the terms that follow. */
 interface LogImage {
@@ -48,6 +48,12 @@ interface AppliedEntry {
   readonly time: number
 }
 
+/**
+ * An entry may be committed by a leader that has, or has not yet, seen the changes of membership around it: one of the
+ * newest configurations must have agreed.
+ */
+const configurationsTried = 3
+
 export interface RaftCheckerOptions {
   /** Hex ids of those who vote at first. */
   readonly voters: readonly string[]
@@ -63,8 +69,12 @@ export class RaftChecker {
   readonly #entries = new Map<string, KnownEntry>()
   readonly #applied: (AppliedEntry | undefined)[] = []
 
+  /** Sets of voters that each have to agree, by the entry from which on. */
+  readonly #configurations: { readonly index: number; readonly sets: readonly (readonly string[])[] }[]
+
   constructor(options: RaftCheckerOptions) {
     this.#options = options
+    this.#configurations = [{ index: 0, sets: [options.voters] }]
   }
 
   /** Highest index that was applied anywhere. */
@@ -225,6 +235,20 @@ export class RaftChecker {
     })
   }
 
+  /** A change of membership took effect; the same everywhere. */
+  configured(index: number, { voters, votersOutgoing }: Configuration): void {
+    const sets = [voters, votersOutgoing].filter((set) => set.length > 0).map((set) => set.toSorted())
+    const known = this.#configurations.find((each) => each.index === index)
+    invariant(
+      known === undefined || JSON.stringify(known.sets) === JSON.stringify(sets),
+      'Two configurations as of one entry.',
+      { index },
+    )
+    if (known !== undefined) return
+    this.#configurations.push({ index, sets })
+    this.#configurations.sort((a, b) => a.index - b.index)
+  }
+
   // What a replica applies
 
   applying(id: string, entries: readonly CommittedEntry[]): void {
@@ -248,12 +272,14 @@ export class RaftChecker {
       })
       const before = this.#applied[index - 1]
       invariant(before === undefined || before.time <= time, 'Log time goes back.', { index })
-      const holders = this.#options.voters.filter((voter) => termAt(this.#peer(voter).durable, index) === term)
-      invariant(holders.length > this.#options.voters.length / 2, 'Committed without a majority of disks.', {
-        index,
-        term,
-        holders: holders.length,
-      })
+      const holds = (voter: string): boolean => termAt(this.#peer(voter).durable, index) === term
+      invariant(
+        this.#configurations
+          .slice(-configurationsTried)
+          .some(({ sets }) => sets.every((set) => set.filter(holds).length > set.length / 2)),
+        'Committed without a majority of disks.',
+        { index, term, peer: id },
+      )
       this.#applied[index] = entry
     }
   }

@@ -25,7 +25,7 @@ export interface SignedHead {
 }
 
 /** The parts of a disk that are made of files. */
-export const fileStores = ['wal', 'trail'] as const
+export const fileStores = ['wal', 'trail', 'snapshots'] as const
 export type FileStore = (typeof fileStores)[number]
 
 interface Operation {
@@ -44,9 +44,15 @@ const operationMsMin = 0.05
 const operationMsMax = 2
 
 export class SimulatedDisk {
-  readonly stores: Readonly<Record<FileStore, MemoryDisk>> = { wal: createMemoryDisk(), trail: createMemoryDisk() }
+  readonly stores: Readonly<Record<FileStore, MemoryDisk>> = {
+    wal: createMemoryDisk(),
+    trail: createMemoryDisk(),
+    snapshots: createMemoryDisk(),
+  }
   readonly state: StateMemory = new Map()
   head: SignedHead | undefined
+  /** Notes that its replica was given when it joined. */
+  notes: readonly string[] = []
   /** Factor on the time of every operation. */
   slowness = 1
   hung = false
@@ -201,24 +207,20 @@ export class SimulatedDisk {
     return effect()
   }
 
-  #requireSpace(what: string): void {
-    if (!this.full) return
-    this.failed = true
-    throw new StorageFailedError(what, new Error('ENOSPC'))
+  stateStore(process: SimulatedProcess): StateStore {
+    return this.#slowStore(process, createMemoryStateStore(this.state))
   }
 
-  stateStore(process: SimulatedProcess): StateStore {
-    const inner = createMemoryStateStore(this.state)
+  #slowStore(process: SimulatedProcess, inner: StateStore): StateStore {
     return instead<StateStore>(inner, {
-      persist: (batch) =>
-        this.#submit(
-          process,
-          async () => {
-            this.#requireSpace('the state store')
-            await inner.persist(batch)
-          },
-          { changes: true },
-        ),
+      persist: (batch) => this.#change(process, 'the state store', () => inner.persist(batch)),
+      prepareReplacement: async (pairs) => {
+        const replacement = await inner.prepareReplacement(pairs)
+        return instead(replacement, {
+          store: this.#slowStore(process, replacement.store),
+          commit: () => this.#change(process, 'the state store', () => replacement.commit()),
+        })
+      },
     })
   }
 
@@ -226,15 +228,35 @@ export class SimulatedDisk {
     return {
       read: (): SignedHead | undefined => this.head,
       write: (size: number, rootHash: Uint8Array): Promise<void> =>
-        this.#submit(
-          process,
-          async () => {
-            this.#requireSpace('the signed head')
-            this.head = await Promise.resolve({ size, rootHash: rootHash.slice() })
-          },
-          { changes: true },
-        ),
+        this.#change(process, 'the signed head', async () => {
+          this.head = await Promise.resolve({ size, rootHash: rootHash.slice() })
+        }),
     }
+  }
+
+  joinNotes(process: SimulatedProcess) {
+    return {
+      read: (): readonly string[] => this.notes,
+      write: (notes: readonly string[]): Promise<void> =>
+        this.#change(process, 'the join notes', async () => {
+          this.notes = await Promise.resolve([...notes])
+        }),
+    }
+  }
+
+  /** Of something that is replaced as a whole. */
+  #change<T>(process: SimulatedProcess, what: string, effect: () => Promise<T>): Promise<T> {
+    return this.#submit(
+      process,
+      async () => {
+        if (this.full) {
+          this.failed = true
+          throw new StorageFailedError(what, new Error('ENOSPC'))
+        }
+        return effect()
+      },
+      { changes: true },
+    )
   }
 
   // The queue.

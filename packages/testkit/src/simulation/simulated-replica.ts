@@ -2,27 +2,30 @@
  * One replica of a simulated cluster: the real core, WAL, ledger, trail, publisher and pipeline on a simulated disk,
  * network and clock, put together as the host of a node does. Its disk outlives its process.
  */
-import { concatBytes, errorCode, silentLogger, toHex, type Clock } from '@cipherlog/core'
-import { type NodeKeys } from '@cipherlog/format'
-import { encodePeerFrameHead, PeerFrameReader, splitPayloads, type PeerHeader } from '@cipherlog/format/peer-frame'
-import { Ledger } from '@cipherlog/machine'
+import { concatBytes, silentLogger, toHex, type Clock } from '@cipherlog/core'
+import { group0, type NodeKeys } from '@cipherlog/format'
+import { encodePeerFrameHead, PeerFrameReader } from '@cipherlog/format/peer-frame'
 import { cachedVerifier, type ProofVerifier } from '@cipherlog/proof'
-import { confStateOf, type Message } from '@cipherlog/raft'
 import {
   crossCheckTree,
-  RaftReplicator,
-  readRaftState,
-  Replica,
-  resumedFrom,
-  toPeerHeader,
+  GroupMember,
   toRaftMessage,
-  type CosigningMessage,
+  type GroupHeader,
+  type MemberObserver,
+  type RaftReplicator,
   type ReplicaObserver,
-  type Replicator,
 } from '@cipherlog/server/pipeline'
-import { createMemoryWal, openMemoryTrail, type Wal, type WalAppend } from '@cipherlog/storage'
+import {
+  createMemoryWal,
+  installMemoryTrail,
+  openMemorySnapshots,
+  openMemoryTrail,
+  type Wal,
+  type WalAppend,
+} from '@cipherlog/storage'
 import { Prng } from '../prng.ts'
 import { ledgerOptions, type Blueprint } from './blueprint.ts'
+import { type Counts } from './counts.ts'
 import { instead } from './instead.ts'
 import { type LedgerChecker } from './ledger-checker.ts'
 import { type RaftChecker } from './raft-checker.ts'
@@ -41,14 +44,16 @@ export interface ReplicaWorld {
   readonly raftChecker: RaftChecker
   readonly ledgerChecker: LedgerChecker
   readonly wire: WireCheck
+  readonly counts: Counts
   readonly tickMs: number
+  /** 0: no lease reads. */
+  readonly leaseMs: number
   /** Everyone's, by peer id in hex. */
   readonly replicas: () => ReadonlyMap<string, SimulatedReplica>
   /** The replica stopped by itself; undefined `error`: it does not start. */
   readonly onStopped: (replica: SimulatedReplica, error: unknown) => void
 }
 
-const peerProtocolIgnored = new Set(['ERR_PEER_PAYLOAD', 'ERR_RAFT_MESSAGE'])
 const raftConfig = {
   electionTicks: 10,
   heartbeatTicks: 1,
@@ -59,11 +64,14 @@ const raftConfig = {
   maxAppendBytes: 1024 * 1024,
   maxUncommittedBytes: 64 * 1024 * 1024,
   diskStallTicks: 20,
+  snapshotRetryTicks: 100,
 }
-/** Small, so that sending and applying read the WAL now and then. */
-const payloadCacheBytesMax = 64 * 1024
-/** Small, so that there are many. */
-const segmentBytes = 64 * 1024
+/** Small, so that there are many, and compaction finds some to drop. */
+const segmentBytes = 16 * 1024
+/** Log kept for those who lag: little, so that they need snapshots. */
+const retainedEntriesMax = 10
+const retainedBytesMax = 8 * 1024
+const snapshotBytesPerSecond = 1024 * 1024
 const ignore = (): void => {}
 const observer: ReplicaObserver = {
   refused: ignore,
@@ -76,9 +84,7 @@ const observer: ReplicaObserver = {
 
 interface Running {
   readonly process: SimulatedProcess
-  readonly replicator: RaftReplicator
-  readonly replica: Replica
-  readonly ledger: Ledger
+  readonly member: GroupMember
 }
 
 export class SimulatedReplica {
@@ -166,14 +172,10 @@ export class SimulatedReplica {
   }
 
   async #boot(process: SimulatedProcess): Promise<void> {
-    const { scheduler, blueprint, tickMs, raftChecker } = this.#world
+    const { scheduler, blueprint, tickMs, leaseMs, raftChecker, ledgerChecker } = this.#world
     const { keys, disk } = this
     const { cluster, signedGenesis } = blueprint
     const fatal = (error: unknown): void => {
-      if (this.#running?.process === process) {
-        this.#running.replica.halt()
-        this.#running.replicator.stop()
-      }
       // What it still does in this turn is done; then the process exits.
       scheduler.after(0, undefined, 'exit', () => this.#stopped(process, error))
     }
@@ -181,95 +183,88 @@ export class SimulatedReplica {
       now: () => epochMs + Math.floor(scheduler.now + this.clockErrorMs),
       monotonic: () => scheduler.now,
     }
-
-    const identity = { cluster, peerId: keys.peerId }
-    const wal = this.#watched(createMemoryWal({ identity, segmentBytes }, disk.files(process, 'wal')))
-    const contents = await wal.open()
-    const state = disk.stateStore(process)
-    const opened = await Ledger.open(state, ledgerOptions)
-    const created = opened === undefined ? await Ledger.create(state, signedGenesis, ledgerOptions) : undefined
-    const ledger = opened ?? created!.ledger
-    const trail = await openMemoryTrail(created === undefined ? ledger.treeSize : 0, disk.files(process, 'trail'))
-    const log = contents.group(ledger.group)
-    raftChecker.opened(this.id, log)
-    if (log.doubt !== undefined) throw new Error(`The log is in doubt: ${log.doubt.reason}.`)
-
-    const raftState = await readRaftState({
-      group: ledger.group,
-      wal,
-      contents: log,
-      applied: ledger.appliedIndex,
-      confState: confStateOf(blueprint.nodeKeys.map(({ peerId }) => toHex(peerId))),
-      confIndex: 0,
-      filled: () => Promise.reject(new Error('the simulated replica has no peers to repair from')),
-    })
-    const replicator = new RaftReplicator({
-      config: {
-        ...raftConfig,
-        id: this.id,
-        maxClockErrorMs: blueprint.maxClockErrorMs,
-        initialTimeMs: blueprint.createdAt,
-        random: process.prng.float,
+    const wal = this.#watched(
+      createMemoryWal({ identity: { cluster, peerId: keys.peerId }, segmentBytes }, disk.files(process, 'wal')),
+    )
+    const contents = (await wal.open()).group(group0)
+    raftChecker.opened(this.id, contents)
+    if (contents.doubt !== undefined) throw new Error(`The log is in doubt: ${contents.doubt.reason}.`)
+    const snapshots = await openMemorySnapshots(disk.files(process, 'snapshots'))
+    const trailDisk = disk.files(process, 'trail')
+    const member = await GroupMember.open({
+      keys,
+      signedGenesis,
+      ledgerOptions,
+      stores: {
+        wal,
+        contents,
+        state: disk.stateStore(process),
+        snapshots,
+        trail: {
+          open: (treeSize) => openMemoryTrail(treeSize, trailDisk),
+          install: (manifest, pairs) => installMemoryTrail(trailDisk, manifest, pairs),
+        },
+        signedHead: disk.signedHead(process),
+        joinNotes: disk.joinNotes(process),
       },
-      state: raftState,
-      group: ledger.group,
-      wal,
+      raft: { ...raftConfig, leaseMs, random: process.prng.float },
+      tickMs,
       clock,
       logger: silentLogger,
-      payloadCacheBytesMax,
-      send: (to, message, payloads) => {
-        raftChecker.sent(message)
-        this.#sendFrame(to, toPeerHeader(message, ledger.group), payloads)
+      memberObserver: this.#memberObserver(),
+      members: () =>
+        [...this.#world.replicas().values()].map((replica) => ({
+          peerId: replica.id,
+          api: replica.address,
+          peers: '',
+          connected: replica.isUp,
+          rulesVersionMax: undefined,
+        })),
+      send: (to, header, bodies) => {
+        const message = toRaftMessage(header, this.id, to)
+        if (message !== undefined) raftChecker.sent(message)
+        return this.#sendFrame(to, header, bodies)
       },
+      connected: (peerId) => this.#world.replicas().get(peerId)?.isUp === true,
+      snapshotBytesPerSecond,
+      retention: { entriesMax: retainedEntriesMax, bytesMax: retainedBytesMax },
+      verifier: this.#verifier(process),
+      observer,
+      crossCheck: (closed) => {
+        crossCheckTree(closed)
+        ledgerChecker.closed(this.name, closed)
+      },
+      onMembersChanged: ignore,
       onFatal: fatal,
+      idleMarkMs: 1000,
+      pendingProposalsMax: 4096,
+      unappliedCostMsMax: 2000,
+      version: 'simulation',
     })
-    const sendCosigning = (to: string, message: CosigningMessage): void =>
-      this.#sendFrame(to, { ...message, group: ledger.group }, [])
-    const replica = new Replica(
-      {
-        ledger,
-        keys,
-        replicator: this.#observed(replicator),
-        verifier: this.#verifier(process),
-        trail,
-        state,
-        clock,
-        logger: silentLogger,
-        observer,
-        signedHead: disk.signedHead(process),
-        crossCheck: (closed) => {
-          crossCheckTree(closed)
-          this.#world.ledgerChecker.closed(this.name, closed)
-        },
-        broadcast: (message) => {
-          for (const id of this.#world.replicas().keys()) if (id !== this.id) sendCosigning(id, message)
-        },
-        send: (to, message) => sendCosigning(toHex(to), message),
-        onMembersChanged: ignore,
-        onFatal: fatal,
-        batchIntervalMs: blueprint.batchIntervalMs,
-        idleMarkMs: 1000,
-        pendingProposalsMax: 4096,
-        unappliedCostMsMax: 2000,
-        members: () =>
-          [...this.#world.replicas().values()].map(({ id, address }) => ({
-            peerId: id,
-            api: address,
-            peers: '',
-            connected: true,
-            trailFrom: undefined,
-            rulesVersionMax: undefined,
-          })),
-        standing: () => ({ membership: 'voter', damagedEntries: 0, inDoubt: false }),
-        version: 'simulation',
-      },
-      await resumedFrom(trail),
-    )
-    if (created !== undefined) replica.begin(created.leaf, created.closed)
-    else await replica.resume()
-    this.#running = { process, replicator, replica, ledger }
-    setInterval(() => replicator.tick(), tickMs)
-    void replica.run()
+    this.#watchApplied(member.replicator)
+    this.#running = { process, member }
+    setInterval(() => member.tick(), tickMs)
+    member.start()
+    for (const other of this.#world.replicas().values()) {
+      if (other === this || !other.isUp) continue
+      member.peerStateChanged(other.id, true)
+      other.running?.member.peerStateChanged(this.id, true)
+    }
+  }
+
+  #memberObserver(): MemberObserver {
+    const { counts } = this.#world
+    return {
+      snapshotTaken: () => counts.add('snapshot taken'),
+      snapshotInstalled: () => counts.add('snapshot installed'),
+      snapshotProblem: (problem) => counts.add(`snapshot problem (${problem})`),
+      snapshotChunk: () => counts.add('snapshot chunk fetched'),
+      payloadRepaired: () => counts.add('payload repaired'),
+      compacted: () => counts.add('log compacted'),
+      trailFrom: ignore,
+      configuration: ignore,
+      appended: ignore,
+    }
   }
 
   /** Tells the checker of every append, before and after. */
@@ -285,15 +280,15 @@ export class SimulatedReplica {
   }
 
   /** Tells the checker what is handed out to be applied. */
-  #observed(replicator: RaftReplicator): Replicator {
+  #watchApplied(replicator: RaftReplicator): void {
     const { raftChecker } = this.#world
-    return instead<Replicator>(replicator, {
-      committed: async (from: number, bytesMax: number) => {
-        const entries = await replicator.committed(from, bytesMax)
-        raftChecker.applying(this.id, entries)
-        return entries
-      },
-    })
+    const committed = replicator.committed.bind(replicator)
+    replicator.committed = async (from, bytesMax, signal) => {
+      const entries = await committed(from, bytesMax, signal)
+      raftChecker.applying(this.id, entries)
+      return entries
+    }
+    replicator.onConfigurationChange((configuration, index) => raftChecker.configured(index, configuration))
   }
 
   #verifier(process: SimulatedProcess): ProofVerifier {
@@ -312,46 +307,28 @@ export class SimulatedReplica {
 
   // Frames between replicas
 
-  #sendFrame(to: string, header: PeerHeader, payloads: readonly Uint8Array[]): void {
+  #sendFrame(to: string, header: GroupHeader, bodies: readonly Uint8Array[]): boolean {
     const target = this.#world.replicas().get(to)
-    if (target === undefined) return
-    const bodies = concatBytes(...payloads)
-    const frame = concatBytes(encodePeerFrameHead(header, bodies.length), bodies)
+    if (target?.isUp !== true) return false
+    const body = concatBytes(...bodies)
+    const frame = concatBytes(encodePeerFrameHead(header, body.length), body)
     this.#world.wire.see(frame, `${this.name} to ${target.name}`)
     this.#world.network.send(
       this.name,
       target.name,
       header.type,
       () => target.process,
-      () => target.receive(this.id, frame),
+      () => target.receive(this, frame),
     )
+    return true
   }
 
-  receive(from: string, frame: Uint8Array): void {
+  receive(from: SimulatedReplica, frame: Uint8Array): void {
     const running = this.running
     if (running === undefined) return
     for (const { header, bodies } of new PeerFrameReader().push(frame)) {
-      if (header.type === 'unknown') continue
-      const { replica, replicator } = running
-      const fromId = this.#world.replicas().get(from)!.keys.peerId
-      if (header.type === 'cosignatures') {
-        replica.peerSignatures(fromId, header)
-      } else if (header.type === 'cosignatureRequest') {
-        replica.peerRequest(fromId, header.size)
-      } else {
-        const message = toRaftMessage(header, from, this.id)
-        if (message === undefined) continue
-        this.#deliver(replicator, message, header, bodies)
-      }
-    }
-  }
-
-  #deliver(replicator: RaftReplicator, message: Message, header: PeerHeader, bodies: Uint8Array): void {
-    try {
-      replicator.receive(message, header.type === 'append' ? splitPayloads(header.entries, bodies) : [])
-    } catch (error) {
-      if (!peerProtocolIgnored.has(errorCode(error) ?? '')) throw error
-      throw new Error('An honest replica sent a message that its peer refuses.', { cause: error })
+      if (header.type === 'unknown' || !('group' in header)) continue
+      running.member.receive(from.id, header as GroupHeader, bodies)
     }
   }
 }

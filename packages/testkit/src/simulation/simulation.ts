@@ -115,6 +115,7 @@ class SimulationWorld {
       voters: blueprint.nodeKeys.map(({ peerId }) => toHex(peerId)),
       logTimeMax: () => epochMs + scheduler.now + skewMsMax + blueprint.maxClockErrorMs + 1,
     })
+    const tickMs = this.prng.pick([50, 100])
     const replicaWorld = {
       scheduler,
       network: this.#network,
@@ -122,7 +123,10 @@ class SimulationWorld {
       raftChecker,
       ledgerChecker: this.#ledgerChecker,
       wire: this.#wire,
-      tickMs: this.prng.pick([50, 100]),
+      counts: this.counts,
+      tickMs,
+      // Less than an election timeout, by more than these clocks drift apart in that time.
+      leaseMs: this.prng.chance(0.5) ? 0 : tickMs * 6,
       replicas: () => this.#byId,
       onStopped: (replica: SimulatedReplica, error: unknown) => this.#stopped(replica, error),
     }
@@ -209,7 +213,7 @@ class SimulationWorld {
         .then(() => (done = true))
         .catch((error: unknown) => this.fail(error))
     })
-    const isPublished = (): boolean => this.#replicas.some(({ running }) => isQuiet(running?.replica.status()))
+    const isPublished = (): boolean => this.#replicas.some(({ running }) => isQuiet(running?.member.replica.status()))
     await this.#expect(() => done && isPublished(), 'set-up', setUpMsMax)
   }
 
@@ -255,7 +259,7 @@ class SimulationWorld {
 
   /** Whether calm has come: one leader, known to all, and everyone has applied all there is. */
   #agree(): boolean {
-    const statuses = this.#living.map(({ running }) => running?.replica.status())
+    const statuses = this.#living.map(({ running }) => running?.member.replica.status())
     const [first] = statuses
     return (
       first !== undefined &&
@@ -291,7 +295,8 @@ class SimulationWorld {
     })
     await this.#expect(() => reader.finished, 'a new command published')
     await this.#expect(
-      () => this.#agree() && this.#living.every(({ running }) => running!.replica.status().publishedSize >= size),
+      () =>
+        this.#agree() && this.#living.every(({ running }) => running!.member.replica.status().publishedSize >= size),
       'its checkpoint on every replica',
     )
     this.counts.add('leaves', this.#ledgerChecker.largest)
@@ -361,7 +366,7 @@ function describeReplica(replica: SimulatedReplica): string {
   if (running === undefined) {
     return `${name}: ${replica.isUp ? 'starting' : 'down'}${replica.fault === undefined ? '' : `, ${messageOf(replica.fault)}`}`
   }
-  const { role, term, leaderId, commitIndex, appliedIndex, treeSize, publishedSize } = running.replica.status()
+  const { role, term, leaderId, commitIndex, appliedIndex, treeSize, publishedSize } = running.member.replica.status()
   const disturbed = [
     ...(running.process.paused ? ['paused'] : []),
     ...(disk.hung ? ['disk hangs'] : []),
