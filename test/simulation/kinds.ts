@@ -8,6 +8,7 @@ export const kinds: readonly string[] = [
   ...['process killed', 'power lost', 'power lost everywhere', 'crash at a write', 'pause', 'restart'],
   ...['disk hung', 'disk slow', 'disk full', 'replica stopped by itself', 'clock jump'],
   ...['bit flipped (wal)', 'bit flipped (trail)', 'write misdirected (wal)', 'write misdirected (trail)'],
+  ...['snapshot taken', 'snapshot installed', 'snapshot chunk fetched', 'log compacted', 'payload repaired'],
   // of leaders
   ...['leadership transferred', 'leadership not transferred', 'leader stepped down', 'leader forgotten'],
   // Work

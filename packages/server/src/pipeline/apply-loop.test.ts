@@ -222,6 +222,21 @@ describe('ApplyLoop', () => {
     expect(await loop.reached(log.entries.length + 99).catch(errorCode)).toBe('ERR_UNAVAILABLE')
   })
 
+  it('a position is reached once the replicator knows, not as soon as the ledger does', async () => {
+    await setUp()
+    const index = log.entries.length + 1
+    const told: number[] = []
+    const appliedUpTo = replicator.appliedUpTo.bind(replicator)
+    replicator.appliedUpTo = (upTo) => {
+      told.push(upTo)
+      appliedUpTo(upTo)
+    }
+    closeBatch()
+    while (ledger.appliedIndex < index) await Promise.resolve()
+    await loop.reached(index)
+    expect(told).toContain(index)
+  })
+
   it('ends when the replicator stops', async () => {
     await setUp()
     replicator.stop()

@@ -81,9 +81,12 @@ export class ApplyLoop {
   /** Quarantines up to this index were looked at. */
   #lookedTo = 0
   #paused: PausedEntry | undefined
+  /** Applied, and the replicator knows: the ledger is ahead while an entry is being applied. */
+  #reached: number
 
   constructor(options: ApplyLoopOptions) {
     this.#options = options
+    this.#reached = options.ledger.appliedIndex
   }
 
   /** Runs until {@link stop} or until the replicator stops; rejects when the node must stop. */
@@ -110,6 +113,7 @@ export class ApplyLoop {
         }
         await guard.after(guarded)
         replicator.appliedUpTo(entry.index)
+        this.#reached = entry.index
         this.#wake()
         await room()
       }
@@ -184,20 +188,19 @@ export class ApplyLoop {
    * @throws CipherlogError `ERR_UNAVAILABLE` if it never will be, or nobody knows when: the replica stops or has paused.
    */
   async reached(index: number): Promise<void> {
-    if (this.#options.ledger.appliedIndex >= index) return
+    if (this.#reached >= index) return
     if (!this.#ending && this.#paused === undefined) {
       await new Promise<void>((resolve) => this.#waiting.push({ index, resolve }))
     }
     if (this.#ending) throw new CipherlogError('ERR_UNAVAILABLE', 'The replica is stopping; ask another one.')
-    if (this.#paused === undefined || this.#options.ledger.appliedIndex >= index) return
+    if (this.#paused === undefined || this.#reached >= index) return
     throw new CipherlogError('ERR_UNAVAILABLE', 'The replica has paused before an entry; ask another one.')
   }
 
   #wake(): void {
-    const { appliedIndex } = this.#options.ledger
-    const ready = this.#waiting.filter(({ index }) => index <= appliedIndex)
+    const ready = this.#waiting.filter(({ index }) => index <= this.#reached)
     if (ready.length === 0) return
-    this.#waiting = this.#waiting.filter(({ index }) => index > appliedIndex)
+    this.#waiting = this.#waiting.filter(({ index }) => index > this.#reached)
     for (const { resolve } of ready) resolve()
   }
 
