@@ -49,7 +49,9 @@ export class Machine {
     this.disk.trail.fault = ({ kind }) => this.#operation(`trail ${kind}`)
     this.walDisk.fault = ({ kind }) => this.#operation(`wal ${kind}`)
     // State and signed head change as a whole or not at all.
-    this.disk.writeState = (apply) => {
+    this.disk.writeState = async (apply) => {
+      // Slower than anything else: whatever does not wait for it comes first.
+      await new Promise((resolve) => setImmediate(resolve))
       if (this.#dark) throw new NoPower()
       const cut = this.#operation('state write') !== undefined
       if (!cut || this.#survives()) apply()

@@ -29,7 +29,7 @@ export interface ReplicaDisk {
   readonly state: StateMemory
   readonly signedHead: MemorySignedHead
   /** Carries out the writes of the state store, so that a test can fail them; see `createMemoryStateStore`. */
-  writeState?: (apply: () => void) => void
+  writeState?: (apply: () => void) => void | Promise<void>
 }
 
 export function createReplicaDisk(): ReplicaDisk {

@@ -32,7 +32,7 @@ function memoryBackend(place: { memory: StateMemory }, write: Write): StateBacke
       })()
     },
     async write(changes) {
-      write(() => {
+      await write(() => {
         for (const [key, value] of changes) {
           if (value === undefined) place.memory.delete(keyOfBytes(key))
           else place.memory.set(keyOfBytes(key), value)
@@ -45,7 +45,7 @@ function memoryBackend(place: { memory: StateMemory }, write: Write): StateBacke
         ...memoryBackend(next, write),
         async commit() {
           // The map that a restart is handed is the place: what was prepared moves into it.
-          write(() => {
+          await write(() => {
             place.memory.clear()
             for (const [key, value] of next.memory) place.memory.set(key, value)
             next.memory = place.memory
