@@ -7,7 +7,7 @@ import { type StateStore } from './state-store.ts'
 export type StateMemory = Map<string, Uint8Array>
 
 /** Carries out one atomic write by calling `apply`. */
-type Write = (apply: () => void) => void
+type Write = (apply: () => void) => void | Promise<void>
 
 /**
  * @param memory - what was persisted; shared, so that a test can restart on it.
