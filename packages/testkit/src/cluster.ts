@@ -105,6 +105,7 @@ export async function startTestCluster(options: TestClusterOptions = {}): Promis
         logEntriesMax: 100_000,
         logBytesMax: 268_435_456,
         snapshotBytesPerSecond: 67_108_864,
+        scrubBytesPerSecond: 1_048_576,
       },
       peers: keys.flatMap((other, j) =>
         j === i

@@ -128,6 +128,7 @@ export class NodeCluster {
         logEntriesMax: 8,
         logBytesMax: 268_435_456,
         snapshotBytesPerSecond: 67_108_864,
+        scrubBytesPerSecond: 1_048_576,
       },
       log: { level: 'silent', pretty: false },
       tuning: {

@@ -79,6 +79,7 @@ const schema = z.strictObject({
       log_entries_max: count(1, 1_000_000_000).default(100_000),
       log_bytes_max: count(1, 1_099_511_627_776).default(268_435_456),
       snapshot_bytes_per_second: count(65_536, 10_737_418_240).default(67_108_864),
+      scrub_bytes_per_second: count(0, 10_737_418_240).default(1_048_576),
     })
     .readonly()
     .prefault({}),
@@ -136,6 +137,8 @@ export interface NodeConfig {
     readonly logBytesMax: number
     /** Of a snapshot that is fetched. */
     readonly snapshotBytesPerSecond: number
+    /** Of the log, reread so that damage is found while peers can mend it; 0: never. */
+    readonly scrubBytesPerSecond: number
   }
   readonly log: { readonly level: (typeof logLevels)[number]; readonly pretty: boolean }
   readonly tuning: {
@@ -188,6 +191,7 @@ export const configKeys: readonly ConfigKey[] = [
   key('storage.log_entries_max', 'integer', '<n>', 'entries of the log kept for replicas that lag'),
   key('storage.log_bytes_max', 'integer', '<bytes>', 'payload bytes of the log kept for replicas that lag'),
   key('storage.snapshot_bytes_per_second', 'integer', '<bytes>', 'how fast a snapshot is fetched, at most'),
+  key('storage.scrub_bytes_per_second', 'integer', '<bytes>', 'how fast the log is reread to find damage; 0: never'),
   key('log.level', 'text', '<level>', `one of ${logLevels.join(', ')}`),
   key('log.pretty', 'boolean', '<true|false>', 'log text for people instead of JSON'),
   key('tuning.tick_ms', 'integer', '<ms>', 'length of a Raft tick'),
@@ -383,6 +387,7 @@ function toNodeConfig(data: z.infer<typeof schema>): NodeConfig {
       logEntriesMax: data.storage.log_entries_max,
       logBytesMax: data.storage.log_bytes_max,
       snapshotBytesPerSecond: data.storage.snapshot_bytes_per_second,
+      scrubBytesPerSecond: data.storage.scrub_bytes_per_second,
     },
     log: data.log,
     tuning: {

@@ -50,6 +50,7 @@ export function createMetrics(options: { readonly process: boolean }) {
     compactedIndex: gauge('log_compacted_index', 'Entries up to here are not in the log any more.'),
     damagedEntries: gauge('log_damaged_entries', 'Entries whose payload is damaged and not fetched yet.'),
     payloadsRepaired: counter('log_payloads_repaired_total', 'Damaged payloads fetched from peers.'),
+    scrubFindings: counter('log_scrub_findings_total', 'Damaged places that rereading the log has found.'),
     snapshotDuration: histogram('snapshot_duration_seconds', 'Time to write a snapshot.'),
     snapshotBytes: gauge('snapshot_bytes', 'Size of the newest snapshot taken here.'),
     snapshotsInstalled: counter('snapshots_installed_total', 'Snapshots of others installed here.'),

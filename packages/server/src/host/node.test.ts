@@ -93,6 +93,7 @@ describe('startNode()', () => {
       logEntriesMax: 100_000,
       logBytesMax: 268_435_456,
       snapshotBytesPerSecond: 67_108_864,
+      scrubBytesPerSecond: 1_048_576,
     },
     peers: [],
     log: { level: 'silent', pretty: false },

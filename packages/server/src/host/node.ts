@@ -14,6 +14,7 @@ import { openGenesis, rulesVersionMax } from '@cipherlog/registry'
 import {
   createFileWal,
   createLevelStateStore,
+  createScrubber,
   installFileTrail,
   openDataDirectory,
   openFileSnapshots,
@@ -117,7 +118,11 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
     closing.push(() => verifier.close())
 
     const contents = walContents.group(group0)
-    const isNew = contents.hardState === undefined && contents.refs.length === 0 && contents.baseIndex === 0
+    const isNew =
+      contents.hardState === undefined &&
+      contents.refs.length === 0 &&
+      contents.baseIndex === 0 &&
+      contents.doubt === undefined
     const signedHead = await openSignedHead(join(config.dataDir, 'signed-head'), {
       isNew: isNew && Ledger.isNew(state),
     })
@@ -144,6 +149,7 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
       stores: {
         wal,
         contents,
+        readOnly: walContents.readOnly,
         state,
         snapshots,
         trail: {
@@ -242,8 +248,18 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
     const peersAddress = await transport.start()
     closing.push(() => transport.close())
     closing.push(() => administrators.close())
+    const scrubber = createScrubber(wal, {
+      clock: systemClock,
+      bytesPerSecond: config.storage.scrubBytesPerSecond,
+      onFound: (found) => {
+        metrics.scrubFindings.inc(found.mended + found.holes.length + found.headersLost)
+        const { mended, holes, headersLost } = found
+        logger.warn({ mended, holes: holes.length, headersLost }, 'rereading the log found damage')
+      },
+    })
     const ticks = setInterval(() => {
       member.tick()
+      if (config.storage.scrubBytesPerSecond > 0 && !walContents.readOnly) scrubber.tick().catch(fatal)
       metrics.damagedEntries.set(wal.holes(group0).length)
     }, config.tuning.tickMs)
     closing.push(() => {

@@ -47,7 +47,7 @@ import { toPeerHeader, toRaftMessage } from '../host/peer-messages.ts'
 import { type MembershipState } from '../node-api.ts'
 import { ClusterControl } from './cluster-control.ts'
 import { type GroupEndpoint, type GroupHeader } from './group-router.ts'
-import { finishInstallation, metaOf, newestWithin, type MemberStores } from './installation.ts'
+import { finishInstallation, metaOf, newestWithin, unheardOf, type MemberStores } from './installation.ts'
 import { PayloadRepair } from './payload-repair.ts'
 import { type CosigningMessage } from './publisher.ts'
 import { RaftReplicator } from './raft-replicator.ts'
@@ -146,6 +146,8 @@ export class GroupMember implements GroupEndpoint {
   #wasMember: boolean
   #running = false
   #stopped = false
+  /** Takes no part until the others were asked, or at all. */
+  readonly #inDoubt: boolean
 
   private constructor(
     options: GroupMemberOptions,
@@ -202,6 +204,13 @@ export class GroupMember implements GroupEndpoint {
       clock: options.clock,
     })
     for (const address of addresses) this.#addresses.set(address.peerId, address)
+    this.#inDoubt = stores.contents.doubt !== undefined || stores.readOnly
+    if (this.#inDoubt) {
+      logger.error(
+        { ...stores.contents.doubt, known: undefined, readOnly: stores.readOnly },
+        'the log is damaged where it may have been acknowledged: this replica takes no part in the group',
+      )
+    }
     this.#wasMember = isMember(replicator.status().configuration, this.#selfId)
     replicator.onConfigurationChange((configuration, index, named) => this.#configured(configuration, index, named))
     this.#replica = this.#createReplica(parts.resumed)
@@ -220,7 +229,9 @@ export class GroupMember implements GroupEndpoint {
     const opened = await Ledger.open(state, ledgerOptions)
     const created = opened === undefined ? await Ledger.create(state, signedGenesis, ledgerOptions) : undefined
     const ledger = opened ?? created!.ledger
-    const contents = await finishInstallation(stores, ledger)
+    const { doubt } = stores.contents
+    const muted = doubt !== undefined || stores.readOnly
+    const contents = muted ? stores.contents : await finishInstallation(stores, ledger)
     const trail = await stores.trail.open(created === undefined ? ledger.treeSize : 0)
     const { genesis } = ledger.registry
     const repair = new PayloadRepair({
@@ -252,16 +263,18 @@ export class GroupMember implements GroupEndpoint {
         maxClockErrorMs: genesis.limits.maxClockErrorMs,
         initialTimeMs: genesis.createdAt,
       },
-      state: await readRaftState({
-        group: ledger.group,
-        wal,
-        contents,
-        applied: ledger.appliedIndex,
-        confState,
-        confIndex: newest?.manifest.index ?? 0,
-        snapshot: newest && { ...metaOf(newest), confState },
-        filled: (index) => repair.filled(index),
-      }),
+      muted,
+      state: muted
+        ? unheardOf(ledger, confState)
+        : await readRaftState({
+            group: ledger.group,
+            wal,
+            contents,
+            applied: ledger.appliedIndex,
+            confState,
+            confIndex: newest?.manifest.index ?? 0,
+            snapshot: newest && { ...metaOf(newest), confState },
+          }),
       group: ledger.group,
       wal,
       clock,
@@ -392,7 +405,7 @@ export class GroupMember implements GroupEndpoint {
         standing: () => ({
           membership: this.membership,
           damagedEntries: stores.wal.holes(ledger.group).length,
-          inDoubt: false,
+          inDoubt: this.#inDoubt,
         }),
         onSnapshotDue: (closed) => this.#take(closed),
         onPersisted: (logIndex) => {

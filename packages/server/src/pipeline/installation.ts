@@ -13,13 +13,17 @@ import {
   type Wal,
   type WalGroupContents,
 } from '@cipherlog/storage'
+import { type ConfState } from '@cipherlog/raft'
 import { type SignedHead } from './publisher.ts'
+import { type RaftState } from './raft-state.ts'
 
 /** What the replica keeps on its disk. */
 export interface MemberStores {
   readonly wal: Wal
   /** What opening the WAL found of this group. */
   readonly contents: WalGroupContents
+  /** The WAL is damaged and was opened for reading only. */
+  readonly readOnly: boolean
   readonly state: StateStore
   readonly snapshots: SnapshotStore
   readonly trail: {
@@ -80,4 +84,20 @@ export async function finishInstallation(stores: MemberStores, ledger: Ledger): 
   const base = { index, term: baseTerm, time }
   await wal.append({ group: ledger.group, snapshot: base, hardState, entries: [], fencingTerm })
   return { ...contents, hardState, baseIndex: index, baseTerm, baseTime: time, refs: [], holes: [] }
+}
+
+/** What the core of a replica that takes no part is made of: nothing of it is ever stepped. */
+export function unheardOf(ledger: Ledger, confState: ConfState): RaftState {
+  const { appliedIndex: index, logTime: time } = ledger
+  return {
+    persisted: {
+      hardState: { term: 1, votedFor: undefined, commit: index },
+      ...(index === 0 ? {} : { base: { index, term: 1, time } }),
+      refs: [],
+      applied: index,
+      confState,
+      confIndex: index,
+    },
+    addresses: new Map(),
+  }
 }

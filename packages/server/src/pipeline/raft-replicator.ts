@@ -66,6 +66,11 @@ const refusals: Readonly<Partial<Record<DropReason, (ChangeOutcome & { outcome: 
 export interface RaftReplicatorOptions {
   readonly config: RaftConfig
   readonly state: RaftState
+  /**
+   * The log may have lost what it acknowledged, or cannot be written: to the others this replica is down, until
+   * {@link RaftReplicator.begin}. What `state` says is not believed.
+   */
+  readonly muted?: boolean
   readonly group: Uint8Array
   readonly wal: Wal
   readonly clock: Clock
@@ -97,7 +102,9 @@ interface PendingTransfer {
 }
 
 export class RaftReplicator implements Replicator {
-  readonly #raft: Raft
+  #raft: Raft
+  /** The core takes no part yet: nothing is stepped. */
+  #muted: boolean
   readonly #options: RaftReplicatorOptions
   readonly #payloads: PayloadCache
   readonly #proposals = new Map<number, PendingProposal>()
@@ -135,10 +142,21 @@ export class RaftReplicator implements Replicator {
     this.#options = options
     const { persisted, addresses } = options.state
     this.#raft = new Raft(options.config, persisted)
+    this.#muted = options.muted ?? false
     this.#payloads = new PayloadCache(options.payloadCacheBytesMax ?? payloadCacheBytesMaxDefault)
     this.#committedIndex = persisted.applied ?? 0
     this.#configurations = [{ index: persisted.confIndex ?? 0, configuration: persisted.confState }]
     this.#addresses = new Map(addresses)
+  }
+
+  /** Takes part from now on, with a log that is certain again. */
+  begin({ persisted, addresses }: RaftState): void {
+    invariant(this.#muted, 'The core takes part already.')
+    this.#raft = new Raft(this.#options.config, persisted)
+    this.#committedIndex = persisted.applied ?? 0
+    this.#configurations = [{ index: persisted.confIndex ?? 0, configuration: persisted.confState }]
+    for (const [index, named] of addresses) this.#addresses.set(index, named)
+    this.#muted = false
   }
 
   /** Advances Raft's timers by one tick. */
@@ -219,7 +237,7 @@ export class RaftReplicator implements Replicator {
   }
 
   #propose(payload: Uint8Array, settle: (outcome: ChangeOutcome) => void, input: (proposalId: number) => Input): void {
-    if (this.#stopped) {
+    if (this.#stopped || this.#muted) {
       settle({ outcome: 'dropped', reason: 'not-leader', leaderId: undefined })
       return
     }
@@ -294,7 +312,7 @@ export class RaftReplicator implements Replicator {
   }
 
   readBarrier(): Promise<number> {
-    if (this.#stopped) return Promise.reject(new NotLeaderError(undefined))
+    if (this.#stopped || this.#muted) return Promise.reject(new NotLeaderError(undefined))
     if (this.#reads.size >= readsMax) {
       return Promise.reject(new CipherlogError('ERR_BUSY', 'Too many reads wait for a quorum; try again soon.'))
     }
@@ -470,6 +488,7 @@ export class RaftReplicator implements Replicator {
     const step = (): void => {
       this.#step({ type: 'message', message, clockMs: this.#options.clock.now() })
     }
+    if (this.#muted) return
     const { commit } = this.#raft.status
     if (meta.index <= commit || this.#raft.log.term(meta.index) === meta.term) {
       step()
@@ -493,7 +512,7 @@ export class RaftReplicator implements Replicator {
   }
 
   #step(input: Input, payloads: readonly Uint8Array[] = []): void {
-    if (this.#stopped) return
+    if (this.#stopped || this.#muted) return
     try {
       invariant(!this.#stepping, 'An effect of the Raft core called back into it.')
       this.#stepping = true

@@ -12,7 +12,8 @@ export interface RaftState {
 /**
  * Joins refs of membership entries with what their payloads say: the core acts on it, and cannot read them.
  * @param confState - the configuration as of `confIndex`: that of the genesis (0) or of the newest snapshot.
- * @param filled - resolves once the payload of an entry, damaged on this disk, was fetched from a peer.
+ * @param filled - resolves once the payload of an entry, damaged on this disk, was fetched from a peer; without it
+ * reading such an entry throws `ERR_WAL_PAYLOAD_DAMAGED`.
  */
 export async function readRaftState(options: {
   readonly group: Uint8Array
@@ -22,7 +23,7 @@ export async function readRaftState(options: {
   readonly confState: ConfState
   readonly confIndex: number
   readonly snapshot?: SnapshotMeta | undefined
-  readonly filled: (index: number) => Promise<void>
+  readonly filled?: (index: number) => Promise<void>
 }): Promise<RaftState> {
   const { group, wal, contents, applied, confState, confIndex, snapshot, filled } = options
   const { baseIndex, baseTerm, baseTime } = contents
@@ -33,7 +34,7 @@ export async function readRaftState(options: {
       refs.push(ref)
       continue
     }
-    if (contents.holes.some(({ index }) => index === ref.index)) await filled(ref.index)
+    if (contents.holes.some(({ index }) => index === ref.index)) await filled?.(ref.index)
     const [entry] = await wal.read(group, ref.index, ref.index, Number.MAX_SAFE_INTEGER)
     const { change, addresses: named } = decodeMembershipChange(entry!.payload)
     refs.push({ ...ref, change })

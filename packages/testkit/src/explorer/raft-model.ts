@@ -282,7 +282,15 @@ export class RaftModel {
   }
 
   #configOf(id: PeerId) {
-    return { ...raftNetworkConfig, id, preVote: false, checkQuorum: false, diskStallTicks: 0, maxAppendBytes: 1, random: () => 0 }
+    return {
+      ...raftNetworkConfig,
+      id,
+      preVote: false,
+      checkQuorum: false,
+      diskStallTicks: 0,
+      maxAppendBytes: 1,
+      random: () => 0,
+    }
   }
 }
 
