@@ -204,7 +204,7 @@ export class GroupMember implements GroupEndpoint {
       clock: options.clock,
     })
     for (const address of addresses) this.#addresses.set(address.peerId, address)
-    this.#inDoubt = stores.contents.doubt !== undefined || stores.readOnly
+    this.#inDoubt = stores.contents.doubt !== undefined || stores.readOnly === true
     if (this.#inDoubt) {
       logger.error(
         { ...stores.contents.doubt, known: undefined, readOnly: stores.readOnly },
@@ -230,7 +230,7 @@ export class GroupMember implements GroupEndpoint {
     const created = opened === undefined ? await Ledger.create(state, signedGenesis, ledgerOptions) : undefined
     const ledger = opened ?? created!.ledger
     const { doubt } = stores.contents
-    const muted = doubt !== undefined || stores.readOnly
+    const muted = doubt !== undefined || stores.readOnly === true
     const contents = muted ? stores.contents : await finishInstallation(stores, ledger)
     const trail = await stores.trail.open(created === undefined ? ledger.treeSize : 0)
     const { genesis } = ledger.registry

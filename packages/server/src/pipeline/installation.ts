@@ -23,7 +23,7 @@ export interface MemberStores {
   /** What opening the WAL found of this group. */
   readonly contents: WalGroupContents
   /** The WAL is damaged and was opened for reading only. */
-  readonly readOnly: boolean
+  readonly readOnly?: boolean
   readonly state: StateStore
   readonly snapshots: SnapshotStore
   readonly trail: {
