@@ -9,7 +9,7 @@ import { type CipherlogError } from '@cipherlog/core'
 
 export interface Proposal {
   /** 1 key event, 2 session opening, 3 command bundle. */
-  readonly kind: 1 | 2 | 3
+  readonly kind: 1 | 2 | 3 | 4
   /** The signed CBOR array. */
   readonly signed: Uint8Array
   /** Bodies of a bundle, joined; else empty. */

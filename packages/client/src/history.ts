@@ -18,19 +18,24 @@ const keyPosition = record('key-position', {
   command: [4, uint(255)],
 })
 
-const remembered = record('client-memory', {
-  version: [0, constant(1)],
-  registryNumber: [1, uint()],
-  registryDigest: [2, digest],
-  treeSize: [3, uint()],
-  rootHash: [4, digest],
-  /** The note of that size, as evidence. */
-  checkpoint: [5, text(65_536)],
-  /** Highest session number this client used. */
-  session: [6, uint()],
-  /** Longest unused first. */
-  keys: [7, array(keyPosition, keysMax)],
-})
+const remembered = record(
+  'client-memory',
+  {
+    version: [0, constant(1)],
+    registryNumber: [1, uint()],
+    registryDigest: [2, digest],
+    treeSize: [3, uint()],
+    rootHash: [4, digest],
+    /** The note of that size, as evidence. */
+    checkpoint: [5, text(65_536)],
+    /** Highest session number this client used. */
+    session: [6, uint()],
+    /** Longest unused first. */
+    keys: [7, array(keyPosition, keysMax)],
+  },
+  /** The generation that this client saw go on from this origin's. */
+  { next: [8, uint(Number.MAX_SAFE_INTEGER, 1)] },
+)
 
 /** Bytes of an encoded history. */
 export const historyBytesMax = 64 * 1024 * 1024
@@ -72,6 +77,7 @@ export class History {
   readonly #keys = new Map<string, { namespace: string; key: Uint8Array } & Position>()
   #head: ProvenHead | undefined
   #session = 0
+  #next: number | undefined
   #dirty = false
   #saving: Promise<void> | undefined
 
@@ -89,6 +95,7 @@ export class History {
     const { registryNumber, registryDigest, treeSize, rootHash, checkpoint } = stored
     if (treeSize > 0) history.#head = { number: registryNumber, digest: registryDigest, treeSize, rootHash, checkpoint }
     history.#session = stored.session
+    history.#next = stored.next
     for (const entry of stored.keys) history.#keys.set(nameOf(entry.namespace, entry.key), entry)
     return history
   }
@@ -99,6 +106,18 @@ export class History {
 
   get session(): number {
     return this.#session
+  }
+
+  /** The generation that this one's log goes on as, once the client has verified that. */
+  get next(): number | undefined {
+    return this.#next
+  }
+
+  /** Notes that a restore ended this origin; resolves when it is kept. */
+  async setNext(generation: number): Promise<void> {
+    if (this.#next === generation) return
+    this.#next = generation
+    await this.save()
   }
 
   /** Resolves when it is kept. */
@@ -174,6 +193,7 @@ export class History {
       checkpoint: head.checkpoint,
       session: this.#session,
       keys: [...this.#keys.values()],
+      ...(this.#next === undefined ? {} : { next: this.#next }),
     })
   }
 }

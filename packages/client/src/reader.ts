@@ -68,10 +68,17 @@ export class Reader {
       if (behind || (value !== undefined && known !== undefined && isBefore(value, known))) {
         throw new BehindError(`The replica has an older state of ${namespace} than this client has seen.`)
       }
-      return value === undefined ? undefined : this.#prove(connection, namespace, key, value)
+      if (value === undefined) return undefined
+      const proven = await this.#prove(connection, namespace, key, value)
+      if (known !== undefined && proven.origin !== view.history.origin) {
+        throw new BehindError(
+          `The replica has a value of ${namespace} from before the restore, this client a newer one.`,
+        )
+      }
+      return proven
     })
     if (stored === undefined) return undefined
-    const { head, client, leaf, command, ciphertext, treeSize } = stored
+    const { head, client, leaf, command, ciphertext, treeSize, origin } = stored
     const content = await this.open(client, head, ciphertext)
     if (content.name !== name) {
       throw new VerificationError(
@@ -80,8 +87,9 @@ export class Reader {
         { details: { client, leaf, command } },
       )
     }
-    view.history.note(namespace, key, { leaf, command })
-    const position = `${view.history.origin}#${leaf}.${command}`
+    // Positions of two generations cannot be compared.
+    if (origin === view.history.origin) view.history.note(namespace, key, { leaf, command })
+    const position = `${origin}#${leaf}.${command}`
     return { value: content.value, position, leaf, command, client, newest: 'claimed', treeSize }
   }
 
@@ -118,7 +126,8 @@ export class Reader {
       )
     }
     const ciphertext = bodyOf(value.ciphertext, head.ciphertext.sha256)
-    return { head, client: stored.bundle.client, leaf, command, ciphertext, treeSize: checkpoint.size }
+    const { size: treeSize, origin } = checkpoint
+    return { head, client: stored.bundle.client, leaf, command, ciphertext, treeSize, origin }
   }
 }
 

@@ -10,27 +10,26 @@ import {
   CipherlogError,
   DecodeError,
   decode,
-  emptyBytes,
   equalBytes,
   PolicyError,
   toHex,
   VerificationError,
   type Clock,
 } from '@cipherlog/core'
-import { batchRecord as batchRecordCodec, group0, type BatchRecord, type TrustPolicy } from '@cipherlog/format'
+import { batchRecord as batchRecordCodec, type BatchRecord, type TrustPolicy } from '@cipherlog/format'
 import { consistencyProof } from '@cipherlog/merkle/tree'
-import { origin as originOf, tilePath, verifyConsistency } from '@cipherlog/merkle/verify'
+import { tilePath, verifyConsistency } from '@cipherlog/merkle/verify'
 import {
-  openGenesis,
   openPolicyChain,
   verifyRegistryProof,
   type LaterEvents,
+  type OpenedGroupStart,
   type PolicyView,
   type Registry,
   type VerifiedCheckpoint,
 } from '@cipherlog/registry'
 import { type Connection } from './connection.ts'
-import { History, type ClientMemory } from './history.ts'
+import { History, type ClientMemory, type ProvenHead } from './history.ts'
 import { BehindError, type Replicas } from './replicas.ts'
 
 /** Key events asked for at once: with BFV keys they have a megabyte each. */
@@ -134,6 +133,12 @@ export class RegistryView {
    */
   async accept(connection: Connection, note: string): Promise<VerifiedCheckpoint> {
     const checkpoint = await this.#verifyNote(note)
+    if (checkpoint.origin !== this.current.policy.origin) {
+      throw new PolicyError(
+        'ERR_POLICY_GENERATION',
+        'The checkpoint is of a generation that has ended; ask another replica.',
+      )
+    }
     const known = this.history.head!
     const offered = { treeSize: checkpoint.size, rootHash: checkpoint.rootHash, checkpoint: note }
     if (checkpoint.size >= known.treeSize) {
@@ -143,6 +148,21 @@ export class RegistryView {
       await checkConsistency(connection, offered, known)
     }
     return checkpoint
+  }
+
+  /**
+   * Verifies a checkpoint that ended an older generation: the very one from which the next goes on.
+   * @throws PolicyError, VerificationError, DecodeError.
+   */
+  acceptEnd(note: string): VerifiedCheckpoint {
+    const { policy } = this.current
+    const checkpoint = policy.verifyCheckpoint(note)
+    const next = policy.groupStarts.find(({ start }) => start.oldOrigin === checkpoint.origin)
+    if (next?.start.end.treeSize === checkpoint.size) return checkpoint
+    throw new PolicyError(
+      'ERR_POLICY_GENERATION',
+      'The checkpoint is not the one from which the cluster was restored; ask another replica.',
+    )
   }
 
   async #verifyNote(note: string): Promise<VerifiedCheckpoint> {
@@ -178,8 +198,10 @@ export class RegistryView {
   async #prove(connection: Connection): Promise<ProvenView> {
     const { trustPolicy, clock, registryMaxAgeMs, replicas } = this.#options
     const published = await connection.checkpoint()
+    const policy = this.#policyOf(published.policyChain)
+    this.#checkGeneration(policy)
     const events = await this.#fetchEvents(connection, published.lastLeaf)
-    const history = await this.#historyOf(events[0])
+    const { history, older } = await this.#historyOf(policy)
     const known = history.head
     let proven
     try {
@@ -202,9 +224,12 @@ export class RegistryView {
     }
     const { registry, checkpoint, batchRecord, laterEvents, remember } = proven
     const head = { ...remember, checkpoint: published.checkpoint }
-    const start = known ?? (trustPolicy.start === undefined ? undefined : { ...trustPolicy.start, checkpoint: '' })
+    for (const { head: before } of older) checkSameEvent(registry, before, events, published.checkpoint)
+    const pinned = policy.generation === trustPolicy.generation ? trustPolicy.start : undefined
+    const start = known ?? (pinned === undefined ? undefined : { ...pinned, checkpoint: '' })
     if (start !== undefined) await checkConsistency(connection, start, head)
-    const policy = this.#policyOf(published.policyChain)
+    // Before anything of the new generation is used: whoever offers the old one again is found out.
+    for (const { history: ended, next } of older) await ended.setNext(next)
     await history.setHead(head)
     replicas.pin(tlsKeysOf(registry))
     this.#history = history
@@ -234,18 +259,44 @@ export class RegistryView {
     return events
   }
 
-  /** By origin, which the pinned genesis names. */
-  async #historyOf(signedGenesis: Uint8Array | undefined): Promise<History> {
-    if (this.#history !== undefined) return this.#history
-    const { trustPolicy, memory } = this.#options
-    const { genesis, cluster } = openGenesis(signedGenesis ?? emptyBytes)
-    if (!equalBytes(cluster, trustPolicy.cluster)) {
+  /** One handle is for one generation: sessions, positions and bundles belong to it. */
+  #checkGeneration({ generation }: PolicyView): void {
+    const current = this.#view?.policy.generation ?? generation
+    if (generation < current) throw new BehindError(`The replica serves generation ${generation}, which has ended.`)
+    if (generation === current) return
+    throw new PolicyError(
+      'ERR_POLICY_GENERATION',
+      `The cluster was restored from a backup: generation ${generation} goes on from ${current}. Connect again.`,
+      { details: { generation, current } },
+    )
+  }
+
+  /** What was seen of the newest generation, and of those before it, which must not have held more than was restored. */
+  async #historyOf(policy: PolicyView): Promise<{ history: History; older: OlderHistory[] }> {
+    const { memory, trustPolicy } = this.#options
+    if (this.#history !== undefined) return { history: this.#history, older: [] }
+    const older: OlderHistory[] = []
+    let session = 0
+    for (const opened of policy.groupStarts) {
+      const { start } = opened
+      const ended = await History.load(start.oldOrigin, memory)
+      session = Math.max(session, ended.session)
+      // Who raises the policy's generation has looked at what was lost.
+      if (start.generation > trustPolicy.generation) checkNothingLost(ended, opened)
+      const acknowledged = start.generation <= trustPolicy.generation
+      older.push({ history: ended, next: start.generation, head: acknowledged ? undefined : ended.head })
+    }
+    const history = await History.load(policy.origin, memory)
+    if (history.next !== undefined) {
       throw new PolicyError(
-        'ERR_POLICY_GENESIS',
-        `The endpoint serves cluster ${toHex(cluster)}, trusted is ${toHex(trustPolicy.cluster)}; connect to the right one.`,
+        'ERR_POLICY_GENERATION',
+        `This client has verified that generation ${history.next} goes on from ${policy.generation}; ask a replica of that one.`,
+        { details: { generation: policy.generation, next: history.next } },
       )
     }
-    return History.load(originOf({ name: genesis.name, cluster, group: group0, generation: 0 }), memory)
+    // The log forgets no session number; neither does its client.
+    if (history.session < session) await history.setSession(session)
+    return { history, older }
   }
 
   #policyOf(bytes: Uint8Array): PolicyView {
@@ -254,6 +305,64 @@ export class RegistryView {
     }
     return this.#policyChain.policy
   }
+}
+
+/** What a client remembers of a generation that has ended. */
+interface OlderHistory {
+  readonly history: History
+  /** The generation that followed. */
+  readonly next: number
+  /** Undefined: nothing, or somebody has looked at what the restore took back. */
+  readonly head: ProvenHead | undefined
+}
+
+/**
+ * A restore takes back what came after its backup: whoever saw that must not go on as if nothing had happened.
+ * @throws PolicyError `ERR_POLICY_RESTORED`, VerificationError `ERR_VERIFY_SPLIT_VIEW`, each with the evidence.
+ */
+function checkNothingLost({ head, origin }: History, { start, signed }: OpenedGroupStart): void {
+  if (head === undefined) return
+  const { end, registryHead, generation } = start
+  const details = {
+    origin,
+    generation,
+    knownSize: head.treeSize,
+    knownCheckpoint: head.checkpoint,
+    restoredSize: end.treeSize,
+    groupStart: signed,
+  }
+  if (head.treeSize > end.treeSize || head.number > registryHead.number) {
+    throw new PolicyError(
+      'ERR_POLICY_RESTORED',
+      `The cluster was restored from a backup of ${end.treeSize} leaves, this client has verified ${head.treeSize}: what came after is lost. Keep both; to go on, set the generation of the trust policy to ${generation}.`,
+      { details },
+    )
+  }
+  if (head.treeSize === end.treeSize && !equalBytes(head.rootHash, end.rootHash)) {
+    throw new VerificationError(
+      'ERR_VERIFY_SPLIT_VIEW',
+      `The cluster was restored from another log of ${end.treeSize} leaves than this client has verified; keep both: they show a fork.`,
+      { details },
+    )
+  }
+}
+
+/** Key events go on across generations: the one that was newest before must still stand where it stood. */
+function checkSameEvent(
+  registry: Registry,
+  before: ProvenHead | undefined,
+  events: readonly Uint8Array[],
+  note: string,
+): void {
+  const digest = before && registry.eventDigest(before.number)
+  if (before === undefined || digest === undefined || equalBytes(digest, before.digest)) return
+  throw new VerificationError(
+    'ERR_VERIFY_SPLIT_VIEW',
+    `Event ${before.number} is another than the one proven before the restore; keep both: they show a fork.`,
+    {
+      details: { number: before.number, knownDigest: toHex(before.digest), event: toHex(events[before.number]!), note },
+    },
+  )
 }
 
 interface KnownTree {

@@ -17,7 +17,7 @@ import {
   type CommandBundle,
   type LeafRecord,
 } from '@cipherlog/format'
-import { leafHash, parseTlogProof, verifyInclusion } from '@cipherlog/merkle/verify'
+import { leafHash, parseCheckpoint, parseNote, parseTlogProof, verifyInclusion } from '@cipherlog/merkle/verify'
 import { type VerifiedCheckpoint } from '@cipherlog/registry'
 import { type Connection } from './connection.ts'
 import { type RegistryView } from './registry-view.ts'
@@ -68,6 +68,19 @@ export async function proveLeaf(
 ): Promise<VerifiedCheckpoint> {
   const { index, proof, checkpoint: note } = parseTlogProof(leaf.tlogProof)
   if (index !== leaf.index) throw badLeaf(`is proven at ${index}, not at ${leaf.index}`)
+  // What was written before a restore stands in the old tree, up to where the new one goes on.
+  const older = parseCheckpoint(parseNote(note).text).origin !== view.history.origin
+  if (older) {
+    const end = view.acceptEnd(note)
+    verifyInclusion({
+      leafIndex: index,
+      treeSize: end.size,
+      rootHash: end.rootHash,
+      leafHash: leafHash(leaf.record),
+      proof,
+    })
+    return end
+  }
   const seenSize = view.history.head!.treeSize
   const checkpoint = await view.accept(connection, note)
   if (checkpoint.size < seenSize) {

@@ -29,12 +29,20 @@ import {
   type CosignerMember,
   type TrustPolicy,
 } from '@cipherlog/format'
-import { createMemoryState, Ledger, type ClosedBatch, type EntryPlace, type Leaf } from '@cipherlog/machine'
+import {
+  createMemoryState,
+  Ledger,
+  type ClosedBatch,
+  type EntryPlace,
+  type Leaf,
+  type LedgerOptions,
+  type State,
+} from '@cipherlog/machine'
 import { rootOfBatch } from '@cipherlog/merkle/batch'
 import { assembleNote, cosignCheckpoint, inclusionProof, signCheckpoint, tileBytes } from '@cipherlog/merkle/tree'
 import { cosignerName, formatCheckpoint, formatTlogProof, parseTilePath } from '@cipherlog/merkle/verify'
 import { verifyGroth16Noble } from '@cipherlog/proof'
-import { possessionOf, type OperatorSigner } from '@cipherlog/registry'
+import { buildGroupStart, majorityOf, possessionOf, signGroupStart, type OperatorSigner } from '@cipherlog/registry'
 import { Cipherlog, type ConnectOptions } from './cipherlog.ts'
 import { type Connection, type Dial, type Proposal } from './connection.ts'
 import { createGenesis, type CreatedGenesis } from './operator/genesis.ts'
@@ -75,14 +83,17 @@ export class TestClock implements Clock {
   }
 }
 
+function newReplica(): ReplicaKeys {
+  const random: Random = systemRandom
+  const [log, cosigner, answer, tls] = [random.bytes(32), random.bytes(32), random.bytes(32), random.bytes(32)]
+  return { peerId: concatBytes(random.bytes(12), new Uint8Array(4)), log, cosigner, answer, tls }
+}
+
 export async function testGenesis(
   options: { readonly replicas?: number; readonly circuits?: readonly Circuit[]; readonly clock?: Clock } = {},
 ): Promise<TestGenesis> {
   const random: Random = systemRandom
-  const keys = Array.from({ length: options.replicas ?? 3 }, (): ReplicaKeys => {
-    const [log, cosigner, answer, tls] = [random.bytes(32), random.bytes(32), random.bytes(32), random.bytes(32)]
-    return { peerId: concatBytes(random.bytes(12), new Uint8Array(4)), log, cosigner, answer, tls }
-  })
+  const keys = Array.from({ length: options.replicas ?? 3 }, newReplica)
   const secretKey = random.bytes(32)
   const created = await createGenesis({
     name: 'test.example/client',
@@ -106,6 +117,16 @@ function memberOf({ peerId, log, cosigner, answer, tls }: ReplicaKeys): Cosigner
   }
 }
 
+const ledgerOptions: LedgerOptions = {
+  rootOfBatch,
+  evaluator: {
+    add: async (suite, sum, contributions) => {
+      const evaluator = await loadBfvEvaluator(suite as 3 | 4 | 5)
+      return contributions.reduce<Uint8Array | undefined>((total, next) => evaluator.add(total, next), sum)!
+    },
+  },
+}
+
 export class TestLog {
   readonly genesis: TestGenesis
   readonly clock: TestClock
@@ -118,6 +139,9 @@ export class TestLog {
   readonly calls: Call[] = []
   /** False: batches stay open until somebody asks for a receipt. */
   closeAtOnce = true
+  readonly #state: State
+  /** The log that this one was restored from. */
+  #older: TestLog | undefined
   readonly #leaves: Leaf[] = []
   readonly #tiles = new Map<number, Uint8Array[]>()
   #closed: ClosedBatch
@@ -132,7 +156,9 @@ export class TestLog {
     genesis: TestGenesis,
     clock: TestClock,
     begun: { ledger: Ledger; leaf: Leaf; closed: ClosedBatch },
+    state: State,
   ) {
+    this.#state = state
     this.genesis = genesis
     this.clock = clock
     this.ledger = begun.ledger
@@ -145,16 +171,34 @@ export class TestLog {
   /** A log from a genesis: two of one genesis are a fork. */
   static async create(genesis?: TestGenesis, clock = new TestClock()): Promise<TestLog> {
     const from = genesis ?? (await testGenesis({ clock }))
-    const begun = await Ledger.create(createMemoryState(), from.signedGenesis, {
-      rootOfBatch,
-      evaluator: {
-        add: async (suite, sum, contributions) => {
-          const evaluator = await loadBfvEvaluator(suite as 3 | 4 | 5)
-          return contributions.reduce<Uint8Array | undefined>((total, next) => evaluator.add(total, next), sum)!
-        },
-      },
+    const state = createMemoryState()
+    return new TestLog(from, clock, await Ledger.create(state, from.signedGenesis, ledgerOptions), state)
+  }
+
+  /** The next generation of this log as it stands, on replicas with new keys. Both may go on. */
+  async restored(generation = this.ledger.generation + 1): Promise<TestLog> {
+    const state = createMemoryState()
+    for await (const [key, value] of this.#state.iterate(new Uint8Array(0))) state.put(key, value)
+    const keys = this.genesis.keys.map(() => newReplica())
+    const { registry, group, origin, logTime } = this.ledger
+    const { cluster, operatorSetVersion } = registry
+    const start = buildGroupStart({
+      log: { cluster, group, generation: this.ledger.generation, origin, operatorSetVersion },
+      generation,
+      end: { treeSize: this.#closed.size, rootHash: this.#closed.rootHash },
+      registryHead: registry.head,
+      cosigners: { members: keys.map(memberOf), quorum: majorityOf(keys.length) },
+      possessions: keys.map(({ answer }, i) => [i, possessionOf(answer, roles.answer, cluster)]),
+      startedAt: logTime,
     })
-    return new TestLog(from, clock, begun)
+    const signed = signGroupStart(start, [this.genesis.operator])
+    const chain = registry.policyChain(() => undefined)
+    const begun = await Ledger.startGeneration(state, signed, chain, ledgerOptions)
+    const clock = new TestClock()
+    clock.time = this.clock.time + 1
+    const log = new TestLog({ ...this.genesis, keys }, clock, begun, state)
+    log.#older = this
+    return log
   }
 
   /** Another log with the same leaves so far, under the same keys. */
@@ -383,10 +427,15 @@ export class TestLog {
     const bytes = this.ledger.value(namespace, key)
     const appliedLeafCount = this.size
     if (bytes === undefined) return { value: undefined, appliedLeafCount }
-    const { leaf, command, ciphertext } = decode(storedValue, bytes)
-    const { record, signed } = this.#leaves[leaf]!
-    const tlogProof = leaf < this.#closed.size ? await this.#tlogProof(leaf) : ''
+    const { leaf, command, ciphertext, generation = 0 } = decode(storedValue, bytes)
+    const written = this.#logOf(generation)
+    const { record, signed } = written.#leaves[leaf]!
+    const tlogProof = leaf < written.#closed.size ? await written.#tlogProof(leaf) : ''
     return { value: { leaf, command, ciphertext, record, signed, tlogProof }, appliedLeafCount }
+  }
+
+  #logOf(generation: number): TestLog {
+    return generation === this.ledger.generation ? this : this.#older!.#logOf(generation)
   }
 
   async #cell({ namespace, key }: { namespace: string; key: Uint8Array }) {

@@ -9,6 +9,7 @@ import { CipherlogError, toHex } from '@cipherlog/core'
 import { generateSigningKey } from '@cipherlog/crypto/signature'
 import {
   entryKinds,
+  group0,
   readPolicies,
   roles,
   type CosignerMember,
@@ -20,6 +21,7 @@ import {
 } from '@cipherlog/format'
 import {
   buildKeyEvent,
+  buildQuarantine,
   decodeKeyEvent,
   endorseSignature,
   majorityOf,
@@ -27,6 +29,7 @@ import {
   readersOf,
   readySignature,
   signKeyEvent,
+  signQuarantine,
   type KeysetEntry,
   type OperatorSigner,
 } from '@cipherlog/registry'
@@ -107,12 +110,9 @@ export class Operator {
    * @throws CipherlogError `ERR_KEY_MISSING` with too few operator keys; as {@link Operator.propose}.
    */
   async submit(operation: KeyOperation): Promise<AppliedEvent> {
-    const { threshold } = this.#log.view.current.registry.operators
-    if (this.#signers.length < threshold) {
-      throw keyMissing(`${threshold} operator keys of this cluster (it has ${this.#signers.length})`)
-    }
+    const signers = this.#enough()
     for (let attempt = 1; ; attempt++) {
-      const signed = signKeyEvent(await this.#build(operation), this.#signers.slice(0, threshold))
+      const signed = signKeyEvent(await this.#build(operation), signers)
       try {
         return await this.propose(signed)
       } catch (error) {
@@ -287,6 +287,38 @@ export class Operator {
       ]),
     )
     return this.submit({ type: 'cosignerSet', set, possessions })
+  }
+
+  /**
+   * Sets a log entry aside at which replicas stop: it is rejected everywhere, and they go on. Index and digest are what
+   * the status of a paused replica says; nobody else vouches for them, so look at the entry first.
+   * @throws CipherlogError `ERR_QUARANTINE_LATE` if a published checkpoint covers the entry already.
+   * @throws RefusedError `ERR_QUARANTINE_*`.
+   */
+  async quarantine(entry: { readonly index: number; readonly digest: Uint8Array }): Promise<{ readonly leaf: number }> {
+    const { view, replicas, clock, proposeMsMax } = this.#log
+    const { registry, batchRecord } = await view.refresh()
+    if (batchRecord.logIndex >= entry.index) {
+      throw new CipherlogError(
+        'ERR_QUARANTINE_LATE',
+        `A published checkpoint covers log entry ${entry.index}, so it stands for ever; mend the replicas that stop at it.`,
+        { details: { index: entry.index, coveredTo: batchRecord.logIndex } },
+      )
+    }
+    const { cluster, operatorSetVersion, generation } = registry
+    const bytes = buildQuarantine({ cluster, group: group0, generation, operatorSetVersion }, entry)
+    const signed = signQuarantine(bytes, this.#enough())
+    const proposal = { kind: entryKinds.quarantine, signed, body: new Uint8Array(0), receipt: true }
+    const { leaf } = await deliver(proposal, 0, { replicas, view, clock, deadlineMs: proposeMsMax })
+    return { leaf }
+  }
+
+  #enough(): readonly OperatorSigner[] {
+    const { threshold } = this.#log.view.current.registry.operators
+    if (this.#signers.length < threshold) {
+      throw keyMissing(`${threshold} operator keys of this cluster (it has ${this.#signers.length})`)
+    }
+    return this.#signers.slice(0, threshold)
   }
 
   async #keyset(keyset: Uint8Array): Promise<KeysetEntry> {

@@ -70,7 +70,9 @@ export function createApiService(options: ApiServiceOptions): ServiceImpl<typeof
 
   async function propose(request: ProposeRequest): Promise<ProposalAnswer> {
     const { kind, signed, body, receipt } = request
-    if (kind < 1 || kind > 3) throw badRequest('kind', 'is 1 (key event), 2 (session opening) or 3 (command bundle)')
+    if (kind < 1 || kind > 4) {
+      throw badRequest('kind', 'is 1 (key event), 2 (session opening), 3 (command bundle) or 4 (quarantine)')
+    }
     checkBytes('signed', signed, 1, signedBytesMax)
     checkBytes('body', body, 0, kind === 3 ? bodiesBytesMax : 0)
     const bytes = signed.length + body.length
