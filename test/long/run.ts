@@ -1,6 +1,6 @@
 /**
- * What takes longer than a pull request may wait: `npm run test:long -- [--only raft|simulation|formats|crashes|flips]
- * [--minutes N] [--seed N]`.
+ * What takes longer than a pull request may wait: `npm run test:long -- [--minutes N] [--seed N]
+ * [--only raft|simulation|formats|power|faults|crashes|flips]`.
  *
  * Each part works through its seeds and stops when it has enough or when time is up; a step that would not end in
  * time is not begun. The next run goes on where this one stopped, as long as what it tests is unchanged; else it begins
