@@ -9,7 +9,8 @@ export const kinds: readonly string[] = [
   ...['disk hung', 'disk slow', 'disk full', 'replica stopped by itself', 'clock jump'],
   ...['bit flipped (wal)', 'bit flipped (trail)', 'write misdirected (wal)', 'write misdirected (trail)'],
   ...['snapshot taken', 'snapshot installed', 'snapshot chunk fetched', 'log compacted', 'payload repaired'],
-  // of leaders
+  // of members and leaders
+  ...['disk wiped', 'cosigner set changed', 'learner added', 'replica replaced', 'voter removed', 'voter added'],
   ...['leadership transferred', 'leadership not transferred', 'leader stepped down', 'leader forgotten'],
   // Work
   ...[

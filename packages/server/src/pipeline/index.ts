@@ -10,6 +10,7 @@ export {
   type CommittedEntry,
   type Configuration,
   type Leadership,
+  type MembershipChange,
   type ProposeOutcome,
   type Replicator,
   type ReplicatorStatus,

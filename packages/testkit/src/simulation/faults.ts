@@ -88,7 +88,7 @@ export class FaultInjector {
    * The fault atlas: fewer than half, and the only ones whose synced bytes are damaged and whose clocks may be anything.
    * So a quorum keeps a good copy of everything and the right time, and every run can be survived.
    */
-  readonly #unlucky: readonly SimulatedReplica[]
+  readonly #unlucky: SimulatedReplica[]
   #active = false
 
   constructor(world: FaultWorld, profile: FaultProfile, prng: Prng) {
@@ -98,6 +98,17 @@ export class FaultInjector {
     const { replicas } = world
     this.#unlucky = prng.shuffle(replicas).slice(0, Math.floor((replicas.length - 1) / 2))
     for (const replica of replicas) replica.clockErrorMs = (2 * prng.float() - 1) * profile.skewMsMax
+  }
+
+  /** Of the fault atlas, in service: its disk may be taken away altogether. */
+  get replaceable(): SimulatedReplica | undefined {
+    return this.#unlucky.find(({ lost }) => lost) ?? this.#unlucky[0]
+  }
+
+  /** Another one takes its place in the fault atlas, whose size stays. */
+  replaced(old: SimulatedReplica, by: SimulatedReplica): void {
+    const at = this.#unlucky.indexOf(old)
+    if (at !== -1) this.#unlucky.splice(at, 1, by)
   }
 
   begin(): void {
@@ -135,7 +146,7 @@ export class FaultInjector {
     if (!this.#active) return
     this.#networkFaults()
     for (const replica of this.#world.replicas) if (replica.isUp) this.#replicaFaults(replica)
-    for (const replica of this.#unlucky) this.#damage(replica)
+    for (const replica of this.#unlucky) if (!replica.lost) this.#damage(replica)
     this.#world.scheduler.after(faultTickMs, undefined, 'faults', () => this.#tick())
   }
 

@@ -101,7 +101,7 @@ export class SimulatedReplica {
   /** It will not start again: what its disk lost has to come from somewhere else. */
   lost = false
   /** Its process remembers verified proofs. */
-  readonly #cached: boolean
+  readonly cached: boolean
   readonly #world: ReplicaWorld
   readonly #prng: Prng
   #process: SimulatedProcess | undefined
@@ -114,7 +114,7 @@ export class SimulatedReplica {
     this.keys = keys
     this.id = toHex(keys.peerId)
     this.#prng = prng
-    this.#cached = cached
+    this.cached = cached
     this.disk = new SimulatedDisk(world.scheduler, prng)
   }
 
@@ -225,7 +225,7 @@ export class SimulatedReplica {
         if (message !== undefined) raftChecker.sent(message)
         return this.#sendFrame(to, header, bodies)
       },
-      connected: (peerId) => this.#world.replicas().get(peerId)?.isUp === true,
+      connected: (peerId) => this.#isLinkedTo(peerId),
       snapshotBytesPerSecond,
       retention: { entriesMax: retainedEntriesMax, bytesMax: retainedBytesMax },
       verifier: this.#verifier(process),
@@ -302,14 +302,14 @@ export class SimulatedReplica {
       },
       close: () => Promise.resolve(),
     }
-    return this.#cached ? cachedVerifier(slow, 1024) : slow
+    return this.cached ? cachedVerifier(slow, 1024) : slow
   }
 
   // Frames between replicas
 
   #sendFrame(to: string, header: GroupHeader, bodies: readonly Uint8Array[]): boolean {
     const target = this.#world.replicas().get(to)
-    if (target?.isUp !== true) return false
+    if (target === undefined || !this.#isLinkedTo(to)) return false
     const body = concatBytes(...bodies)
     const frame = concatBytes(encodePeerFrameHead(header, body.length), body)
     this.#world.wire.see(frame, `${this.name} to ${target.name}`)
@@ -323,9 +323,26 @@ export class SimulatedReplica {
     return true
   }
 
+  /** Whether a connection to a peer would stand: it is up, and a member as far as this replica knows. */
+  #isLinkedTo(peerId: string): boolean {
+    return this.#world.replicas().get(peerId)?.isUp === true && this.#counts(peerId)
+  }
+
+  /** A replica takes frames of members; one that joins does not know who they are. */
+  #counts(peerId: string): boolean {
+    const member = this.#running?.member
+    if (member === undefined || member.membership === 'joining') return true
+    const { voters, learners, votersOutgoing } = member.replicator.status().configuration
+    return [voters, learners, votersOutgoing].some((ids) => ids.includes(peerId))
+  }
+
   receive(from: SimulatedReplica, frame: Uint8Array): void {
     const running = this.running
     if (running === undefined) return
+    if (!this.#counts(from.id)) {
+      from.running?.member.notMember(running.member.replicator.status().commitIndex)
+      return
+    }
     for (const { header, bodies } of new PeerFrameReader().push(frame)) {
       if (header.type === 'unknown' || !('group' in header)) continue
       running.member.receive(from.id, header as GroupHeader, bodies)

@@ -10,7 +10,8 @@ import { type WatchEntry } from '@cipherlog/client'
 import { type NodeStatus } from '@cipherlog/server'
 import { textCanary } from '../canaries.ts'
 import { Prng } from '../prng.ts'
-import { blueprintOf, namespaces, type Blueprint } from './blueprint.ts'
+import { Administrator } from './administrator.ts'
+import { blueprintOf, namespaces, nodeKeysOf, type Blueprint } from './blueprint.ts'
 import { ClientHistory, additionsMax } from './client-history.ts'
 import { simulatedDial } from './client-link.ts'
 import { Counts } from './counts.ts'
@@ -20,7 +21,7 @@ import { oracleVerifier } from './oracle-verifier.ts'
 import { RaftChecker } from './raft-checker.ts'
 import { Scheduler, SimulatedProcess, type SimulatedEvent } from './scheduler.ts'
 import { SimulatedNetwork } from './simulated-network.ts'
-import { addressOf, SimulatedReplica } from './simulated-replica.ts'
+import { addressOf, SimulatedReplica, type ReplicaWorld } from './simulated-replica.ts'
 import { epochMs, installVirtualGlobals } from './virtual-globals.ts'
 import { WireCheck } from './wire-check.ts'
 import { canaryText, SimulatedClient, type WorkloadWorld } from './workload.ts'
@@ -87,8 +88,10 @@ class SimulationWorld {
   readonly #network: SimulatedNetwork
   readonly #wire = new WireCheck([textCanary('a planted name or value', canaryText)])
   readonly #ledgerChecker = new LedgerChecker()
-  readonly #replicas: readonly SimulatedReplica[]
-  readonly #byId: ReadonlyMap<string, SimulatedReplica>
+  /** Every replica that ever was, the newest last. */
+  readonly #replicas: SimulatedReplica[]
+  readonly #byId: Map<string, SimulatedReplica>
+  readonly #replicaWorld: ReplicaWorld
   readonly #history: ClientHistory
   readonly #clients: SimulatedClient[] = []
   readonly #faults: FaultInjector
@@ -116,7 +119,7 @@ class SimulationWorld {
       logTimeMax: () => epochMs + scheduler.now + skewMsMax + blueprint.maxClockErrorMs + 1,
     })
     const tickMs = this.prng.pick([50, 100])
-    const replicaWorld = {
+    this.#replicaWorld = {
       scheduler,
       network: this.#network,
       blueprint,
@@ -131,7 +134,7 @@ class SimulationWorld {
       onStopped: (replica: SimulatedReplica, error: unknown) => this.#stopped(replica, error),
     }
     this.#replicas = blueprint.names.map(
-      (name, at) => new SimulatedReplica(replicaWorld, name, blueprint.nodeKeys[at]!, this.#fork(), at % 2 === 0),
+      (name, at) => new SimulatedReplica(this.#replicaWorld, name, blueprint.nodeKeys[at]!, this.#fork(), at % 2 === 0),
     )
     this.#byId = new Map(this.#replicas.map((replica) => [replica.id, replica]))
     this.#history = new ClientHistory(() => scheduler.now)
@@ -193,6 +196,7 @@ class SimulationWorld {
     const operator = this.#client('operator', undefined)
     const victimAt = writers.length - 1
     operator.start((each) => each.operate(writers[victimAt], this.#blueprint.clients[victimAt]!.client))
+    this.#administer()
     this.#faults.begin()
     await this.#until(() => false, storm)
 
@@ -202,6 +206,39 @@ class SimulationWorld {
     await this.#expect(() => this.#clients.every(({ finished }) => finished), 'clients finish')
     await this.#expect(() => this.#agree(), 'one leader and equal replicas')
     await this.#finale()
+  }
+
+  /** In some runs members change. */
+  #administer(): void {
+    const [replacements, excursions] = [this.prng.chance(0.25) ? 1 : 0, this.prng.chance(0.25) ? 1 : 0]
+    if (replacements + excursions === 0) return
+    const client = this.#client('administrator', undefined)
+    const administrator = new Administrator(
+      {
+        scheduler: this.#scheduler,
+        counts: this.counts,
+        blueprint: this.#blueprint,
+        prng: this.#fork(),
+        busy: () => this.#busy,
+        living: () => this.#living,
+        replaceable: () => this.#faults.replaceable,
+        replace: (old) => this.#replace(old),
+      },
+      client,
+    )
+    client.start(() => administrator.work(replacements, excursions))
+  }
+
+  #replace(old: SimulatedReplica): SimulatedReplica {
+    if (old.isUp) old.kill()
+    old.lost = true
+    const name = `${old.name}x`
+    const replica = new SimulatedReplica(this.#replicaWorld, name, nodeKeysOf(name, 1), this.#fork(), old.cached)
+    this.#replicas.push(replica)
+    this.#byId.set(replica.id, replica)
+    this.#faults.replaced(old, replica)
+    replica.start()
+    return replica
   }
 
   /** Proposes the key events that make clients, keysets and namespaces. */
