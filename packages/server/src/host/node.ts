@@ -172,6 +172,7 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
         diskStallTicks: config.tuning.electionTicks * 2,
         priority: config.tuning.priority,
         leaseMs: config.tuning.leaseMs,
+        forwardReads: true,
         snapshotRetryTicks: config.tuning.electionTicks * 10,
         random: Math.random,
       },

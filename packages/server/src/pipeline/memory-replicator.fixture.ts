@@ -195,7 +195,10 @@ export class MemoryReplicator implements Replicator {
     const possible = changes.every(({ type, peer }) =>
       type === 'addLearner' ? peer !== this.#id : type === 'remove' && learners.includes(peer),
     )
-    if (!possible || changes.length === 0) return { outcome: 'refused', reason: 'invalid' }
+    const distinct = new Set(changes.map(({ peer }) => peer)).size === changes.length
+    if (this.#leadingSince !== undefined && (!possible || !distinct || changes.length === 0)) {
+      return { outcome: 'refused', reason: 'invalid' }
+    }
     return this.propose(entryKinds.membership, encodeMembershipChange({ transition, changes }, addresses))
   }
 
@@ -220,10 +223,10 @@ export class MemoryReplicator implements Replicator {
 
   forgetLeader(): void {}
 
-  compactTo(index: number): Promise<number> {
+  async compactTo(index: number): Promise<number> {
     invariant(index <= this.#appliedIndex, 'Compacted before it was applied', { index })
     this.#compactedIndex = Math.max(this.#compactedIndex, index)
-    return Promise.resolve(this.#compactedIndex)
+    return this.#compactedIndex
   }
 
   offerSnapshot({ index }: SnapshotOffer): void {

@@ -73,6 +73,7 @@ export class RaftCluster {
         heartbeatTicks: 1,
         preVote: true,
         checkQuorum: true,
+        forwardReads: true,
         maxInflightMessages: 256,
         maxInflightBytes: 32 * 1024 * 1024,
         maxAppendBytes: 1024 * 1024,

@@ -12,6 +12,23 @@ export interface ContractCluster {
 /** Any kind that the log itself gives no meaning to. */
 const kind = 3
 
+const newcomer = 'ab'.repeat(16)
+const learner = {
+  transition: 'auto',
+  changes: [{ type: 'addLearner', peer: newcomer }],
+  addresses: [{ peerId: newcomer, peers: '10.0.0.9:7444', api: 'https://10.0.0.9:7443' }],
+} as const
+
+/** What a promise fails with; what a call throws at once counts too. */
+async function codeOf(promise: Promise<unknown>): Promise<string | undefined> {
+  try {
+    await promise
+    return undefined
+  } catch (error) {
+    return errorCode(error) ?? String(error)
+  }
+}
+
 export function replicatorContract(name: string, start: () => Promise<ContractCluster>): void {
   describe(`Replicator contract: ${name}`, () => {
     let cluster: ContractCluster
@@ -101,15 +118,81 @@ export function replicatorContract(name: string, start: () => Promise<ContractCl
       for (const follower of cluster.followers) expect(follower.leadingSince()).toBeUndefined()
     })
 
-    it('drops proposals and refuses reads where it does not lead', async () => {
+    it('drops proposals, changes and transfers where it does not lead', async () => {
       for (const follower of cluster.followers) {
-        expect(await follower.propose(kind, utf8('x'))).toEqual({
-          outcome: 'dropped',
-          reason: 'not-leader',
-          leaderId: leader.status().leaderId,
-        })
-        expect(errorCode(await follower.readBarrier().catch((error: unknown) => error))).toBe('ERR_NOT_LEADER')
+        const dropped = { outcome: 'dropped', reason: 'not-leader', leaderId: leader.status().leaderId }
+        expect(await follower.propose(kind, utf8('x'))).toEqual(dropped)
+        expect(await follower.proposeChange(learner)).toEqual(dropped)
+        expect(await codeOf(follower.transferLeadership(leader.status().leaderId!))).toBe('ERR_NOT_LEADER')
+        follower.stepDown()
       }
+      expect(leader.status().role).toBe('leader')
+    })
+
+    it('gives followers a read barrier that covers everything acknowledged before', async () => {
+      const index = indexOf(await propose('written'))
+      for (const follower of cluster.followers) {
+        expect(await follower.readBarrier()).toBeGreaterThanOrEqual(index)
+      }
+    })
+
+    it('adds a learner by a change at a position of its own, and tells everybody with its address', async () => {
+      const told: unknown[] = []
+      for (const each of [leader, ...cluster.followers]) {
+        each.onConfigurationChange((configuration, index, addresses) => {
+          told.push([configuration.learners, index, addresses])
+        })
+      }
+      const before = leader.status().configuration
+      const index = indexOf((await leader.proposeChange(learner)) as ProposeOutcome)
+      const entries = await entriesOf(leader, index, index)
+      expect(entries[0]).toMatchObject({ index, kind: 34 })
+      for (let turn = 0; turn < 500 && told.length <= cluster.followers.length; turn++) {
+        await new Promise((resolve) => setTimeout(resolve, 2))
+      }
+      expect(told).toEqual([leader, ...cluster.followers].map(() => [[newcomer], index, [...learner.addresses]]))
+      expect(leader.status().configuration).toEqual({ ...before, learners: [newcomer] })
+      leader.appliedUpTo(index)
+      expect(leader.standingAt(index - 1).configuration).toEqual(before)
+      expect(leader.standingAt(index).configuration.learners).toEqual([newcomer])
+      expect(indexOf(await propose('goes on'))).toBeGreaterThan(index)
+    })
+
+    it('refuses a change that leads to no configuration, or names a replica twice, and appends nothing', async () => {
+      const { lastIndex, configuration } = leader.status()
+      const changes = configuration.voters.map((peer) => ({ type: 'remove', peer }) as const)
+      const nobody = { transition: 'auto', changes, addresses: [] } as const
+      expect(await leader.proposeChange(nobody)).toEqual({ outcome: 'refused', reason: 'invalid' })
+      const twice = { ...learner, changes: [...learner.changes, ...learner.changes] }
+      expect(await leader.proposeChange(twice)).toEqual({ outcome: 'refused', reason: 'invalid' })
+      expect(leader.status().lastIndex).toBe(lastIndex)
+    })
+
+    it('hands leadership to nobody who does not vote', async () => {
+      expect(await codeOf(leader.transferLeadership(newcomer))).toBe('ERR_TRANSFER_FAILED')
+      expect(leader.leadingSince()).toBeDefined()
+    })
+
+    it('forgets what is compacted, keeps what follows, and never forgets what is not applied', async () => {
+      const last = indexOf((await Promise.all([propose('a'), propose('b'), propose('c')]))[2]!)
+      leader.appliedUpTo(last - 1)
+      leader.offerSnapshot({ index: last - 1, digest: new Uint8Array(32) })
+      expect(leader.status().snapshotIndex).toBe(last - 1)
+      await leader.compactTo(last - 2)
+      expect(leader.status().compactedIndex).toBe(last - 2)
+      expect(await codeOf(leader.committed(last - 2, 1024))).toBe('ERR_LOG_COMPACTED')
+      const kept = await leader.committed(last - 1, 1024)
+      expect(kept.map(({ payload }) => utf8ToString(payload))).toEqual(['b', 'c'])
+      expect(await codeOf(leader.compactTo(last))).toBe('ERR_INVARIANT')
+      expect(() => leader.standingAt(last - 3)).toThrow(RangeError)
+    })
+
+    it('gives up waiting for entries when its caller does', async () => {
+      const abort = new AbortController()
+      const waiting = leader.committed(leader.status().commitIndex + 1, 1024, abort.signal)
+      abort.abort()
+      expect(await waiting).toEqual([])
+      expect(indexOf(await propose('goes on'))).toBeGreaterThan(0)
     })
 
     it('takes what is applied, in any steps', async () => {
