@@ -130,17 +130,20 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
 
     const faults: unknown[] = []
     let stopping = false
+    // Neither is there while the member opens, which may sign, send and fail already.
+    let transport: PeerTransport | undefined = undefined
+    let running: GroupMember | undefined = undefined
     const fatal = (error: unknown): void => {
       // What fails while everything is being closed fails because of that.
       if (faults.length > 0 || stopping) return
       faults.push(error)
       logger.error({ err: error }, 'the node stops: keep its disk and read the error')
-      member.halt()
+      running?.halt()
       stopAll().catch((cause: unknown) => logger.error({ err: cause }, 'the stopped node could not close its files'))
       options.onFatal?.(error)
     }
     const rulesOf = (peerId: string): number | undefined =>
-      peerId === selfId ? rulesVersionMax : transport.rulesVersionMax(peerId)
+      peerId === selfId ? rulesVersionMax : transport?.rulesVersionMax(peerId)
     let url = ''
     const member: GroupMember = await GroupMember.open({
       keys,
@@ -180,14 +183,14 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
       clock: systemClock,
       logger,
       memberObserver: memberObserver(metrics),
-      send: (to, header, bodies) => transport.send(to, header, bodies),
-      connected: (peerId) => transport.connected(peerId),
+      send: (to, header, bodies) => transport?.send(to, header, bodies) ?? false,
+      connected: (peerId) => transport?.connected(peerId) ?? false,
       snapshotBytesPerSecond: config.storage.snapshotBytesPerSecond,
       retention: { entriesMax: config.storage.logEntriesMax, bytesMax: config.storage.logBytesMax },
       verifier: countingVerifier(verifier, metrics),
       observer: replicaObserver(metrics),
       crossCheck: crossCheckTree,
-      onMembersChanged: () => transport.membersChanged(),
+      onMembersChanged: () => transport?.membersChanged(),
       onFatal: fatal,
       idleMarkMs: config.tuning.idleMarkMs,
       pendingProposalsMax,
@@ -203,11 +206,12 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
           peerId,
           api: peerId === selfId ? url : api,
           peers,
-          connected: peerId === selfId || transport.connected(peerId),
+          connected: peerId === selfId || transport?.connected(peerId) === true,
           rulesVersionMax: rulesOf(peerId),
         })),
       version: nodeVersion,
     })
+    running = member
     closing.push(async () => {
       stopping = true
       await member.stop()
@@ -221,7 +225,7 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
       keys: () => administratorKeys(member, keys),
       logger,
     })
-    const transport: PeerTransport = createPeerTransport({
+    const network = createPeerTransport({
       self: { peerId: selfId, tlsSeed: keys.tls },
       cluster,
       rulesVersionMax,
@@ -246,8 +250,9 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
       logger,
       metrics,
     })
-    const peersAddress = await transport.start()
-    closing.push(() => transport.close())
+    transport = network
+    const peersAddress = await network.start()
+    closing.push(() => network.close())
     closing.push(() => administrators.close())
     const scrubber = createScrubber(wal, {
       clock: systemClock,
