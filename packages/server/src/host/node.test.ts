@@ -137,6 +137,18 @@ describe('startNode()', () => {
     expect((await again.metrics.publishedSize.get()).values[0]!.value).toBe(2)
   })
 
+  it('signs again while it starts what it signed last, though it has no connections yet', async () => {
+    await cluster(2)
+    const nowhere = { host: '127.0.0.1', port: 1 }
+    const peers = [{ id: toHex(keys[1]!.peerId), address: nowhere, api: 'https://127.0.0.1:1' }]
+    // It signs its genesis at the latest before it stops.
+    await (await start({ peers })).stop()
+    const faults: unknown[] = []
+    const again = await start({ peers }, { onFatal: (error) => faults.push(error) })
+    expect(again.replica.status()).toMatchObject({ treeSize: 2 })
+    expect(faults).toEqual([])
+  })
+
   it('refuses keys that the genesis does not list, wherever they differ', async () => {
     await cluster(1)
     for (const change of [
