@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander'
 import { addAudit } from './commands/audit.ts'
 import { addClients } from './commands/clients.ts'
+import { addCluster } from './commands/cluster.ts'
 import { addDemo } from './commands/demo.ts'
 import { addDown } from './commands/down.ts'
 import { addInit } from './commands/init.ts'
@@ -20,7 +21,7 @@ import { version } from './version.ts'
 
 /** In the order of the help. */
 const adders = [
-  ...[addInit, addUp, addDown, addStatus, addNamespaces, addKeys, addClients],
+  ...[addInit, addUp, addDown, addStatus, addCluster, addNamespaces, addKeys, addClients],
   ...[addValues, addSums, addWatch, addReceipt, addAudit, addDemo],
 ]
 

@@ -13,3 +13,4 @@ export {
 export { type ClusterApi, type NodeApi, type NodeStatus, type RequestedChange } from './node-api.ts'
 export { connectCluster, type ClusterClient, type ClusterClientOptions } from './host/cluster-client.ts'
 export { type Replicator } from './replicator.ts'
+export { peerTlsKey, peerTlsOptions, pinnedTlsIdentity } from './host/tls.ts'

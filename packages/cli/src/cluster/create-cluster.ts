@@ -8,13 +8,13 @@ import { createKeyringFile } from '@cipherlog/client'
 import { createGenesis, readerOf } from '@cipherlog/client/operator'
 import { CipherlogError, systemRandom, toHex, type Random } from '@cipherlog/core'
 import { generateSigningKey } from '@cipherlog/crypto/signature'
-import { cosignersMax, type modes, roles, type Circuit, type NodeKeys } from '@cipherlog/format'
+import { cosignersMax, type modes, roles, type Circuit } from '@cipherlog/format'
 import { encodeTrustPolicy, possessionOf } from '@cipherlog/registry'
-import { cosignerMemberOf, generateNodeKeys, writeNodeKeys } from '@cipherlog/server'
-import { stringify } from 'smol-toml'
+import { cosignerMemberOf, generateNodeKeys } from '@cipherlog/server'
 import { bundledCircuits, isDevelopment } from './circuits.ts'
 import { freePorts, requireFree } from './free-ports.ts'
-import { clusterFiles, nodeFiles } from './layout.ts'
+import { clusterFiles } from './layout.ts'
+import { apiUrl, peersAddress, writeNodeFiles } from './node-files.ts'
 import { formatProfile, readProfile, type Profile } from './profile.ts'
 
 export interface NewCluster {
@@ -70,7 +70,12 @@ export async function createCluster(directory: string, options: NewCluster): Pro
     await keyring.save()
     await writeFile(join(draft, clusterFiles.genesis), genesis.signedGenesis)
     await writeFile(join(draft, clusterFiles.trustPolicy), encodeTrustPolicy(genesis.trustPolicy))
-    for (const plan of plans) await writeNode(draft, plan, plans)
+    for (const plan of plans) {
+      const others = plans
+        .filter((other) => other !== plan)
+        .map(({ keys, api, peers }) => ({ peerId: toHex(keys.peerId), peers: peersAddress(peers), api: apiUrl(api) }))
+      await writeNodeFiles(draft, plan.number, { ...plan, others, join: false })
+    }
     const profile = formatProfile({
       directory: draft,
       name,
@@ -88,31 +93,6 @@ export async function createCluster(directory: string, options: NewCluster): Pro
   }
   return readProfile(directory)
 }
-
-interface NodePlan {
-  readonly number: number
-  readonly keys: NodeKeys
-  readonly api: number
-  readonly peers: number
-}
-
-async function writeNode(directory: string, plan: NodePlan, all: readonly NodePlan[]): Promise<void> {
-  const files = nodeFiles(directory, plan.number)
-  await mkdir(files.directory, { recursive: true })
-  await writeNodeKeys(files.keysFile, plan.keys)
-  const config = {
-    data_dir: 'data',
-    keys_file: basename(files.keysFile),
-    genesis_file: `../../${clusterFiles.genesis}`,
-    listen: { api: `127.0.0.1:${plan.api}`, peers: `127.0.0.1:${plan.peers}` },
-    peers: all
-      .filter((other) => other !== plan)
-      .map(({ keys, peers, api }) => ({ id: toHex(keys.peerId), address: `127.0.0.1:${peers}`, api: apiUrl(api) })),
-  }
-  await writeFile(files.configFile, stringify(config))
-}
-
-const apiUrl = (port: number): string => `https://127.0.0.1:${port}`
 
 async function choosePorts(nodes: number, basePort: number | undefined): Promise<{ api: number; peers: number }[]> {
   const count = Array.from({ length: nodes }, (_, i) => i)

@@ -2,11 +2,8 @@
 import type { LogStatus } from '@cipherlog/client'
 import { type Command } from 'commander'
 import { contextOf, type Io } from '../context.ts'
-import { withGuest } from '../session.ts'
+import { whateverThereIs, withGuest } from '../session.ts'
 import { table } from '../table.ts'
-
-/** A cluster without quorum has an old checkpoint, and its status is wanted all the more, and soon. */
-const whateverThereIs = { registryMaxAgeMs: 100 * 365 * 86_400_000, readMsMax: 3_000 }
 
 export function addStatus(program: Command, io: Io): void {
   program
