@@ -5,17 +5,13 @@
  * Reads go to whichever replica answers, changes to the leader, wherever it is by then.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { connect as connectTls, type TLSSocket } from 'node:tls'
-import { create } from '@bufbuild/protobuf'
-import { createClient, type Client } from '@connectrpc/connect'
-import { createConnectTransport } from '@connectrpc/connect-node'
-import { ChangeMembershipRequestSchema, ClusterService, fromConnectError, type StatusResponse } from '@cipherlog/api'
-import { CipherlogError, equalBytes } from '@cipherlog/core'
-import { peerTlsKey, peerTlsOptions, pinnedTlsIdentity } from '@cipherlog/server'
-import { type NodeAddress } from './node-files.ts'
+import { type StatusResponse } from '@cipherlog/api'
+import { CipherlogError, errorCode } from '@cipherlog/core'
+import { type NodeKeys } from '@cipherlog/format'
+import { connectCluster, parseAddress, type ClusterClient } from '@cipherlog/server'
 
-/** A change waits until it is committed; a cluster between two leaders takes an election longer. */
-const callMsMax = 30_000
+/** A cluster between two leaders takes an election longer. */
+const leaderMsMax = 30_000
 const statusMsMax = 3_000
 const pollMs = 150
 
@@ -64,28 +60,23 @@ export interface PeerStatus {
   readonly rulesVersionMax: number
 }
 
-export interface Change {
-  readonly type: 'addVoter' | 'addLearner' | 'remove'
-  readonly peer: string
-  /** Of a replica that is added. */
-  readonly address?: NodeAddress
-}
-
 export interface ClusterAdminOptions {
-  /** Seed of the TLS key of a replica that the log lists, 32 bytes. */
-  readonly tlsSeed: Uint8Array
+  /** Of a replica that the log lists. */
+  readonly keys: Pick<NodeKeys, 'peerId' | 'tls'>
   /** Where replicas listen for each other, `host:port`. */
   readonly addresses: readonly string[]
   /** TLS keys of replicas, 32 bytes each: others are not talked to. */
-  readonly trusted: readonly Uint8Array[]
+  readonly accept: readonly Uint8Array[]
 }
 
-type AdminClient = Client<typeof ClusterService>
+interface Answer {
+  readonly client: ClusterClient
+  readonly status: StatusResponse
+}
 
 export class ClusterAdmin {
   readonly #options: ClusterAdminOptions
-  readonly #clients = new Map<string, AdminClient>()
-  readonly #sockets = new Set<TLSSocket>()
+  readonly #clients = new Map<string, Promise<ClusterClient>>()
 
   constructor(options: ClusterAdminOptions) {
     this.#options = options
@@ -107,54 +98,42 @@ export class ClusterAdmin {
   }
 
   /** @throws CipherlogError `ERR_MEMBERSHIP_*` with the reason, `ERR_UNAVAILABLE` */
-  async changeMembership(change: {
-    readonly transition: 'auto' | 'jointImplicit' | 'jointExplicit'
-    readonly changes: readonly Change[]
-    readonly force?: boolean
-  }): Promise<void> {
-    const request = create(ChangeMembershipRequestSchema, {
-      transition: change.transition,
-      changes: change.changes.map(({ type, peer, address }) => ({
-        type,
-        peerId: peer,
-        peersAddress: address?.peers ?? '',
-        apiAddress: address?.api ?? '',
-      })),
-      force: change.force ?? false,
-    })
-    await this.#onLeader((client) => client.changeMembership(request, { timeoutMs: callMsMax }))
+  async changeMembership(change: Parameters<ClusterClient['changeMembership']>[0]): Promise<void> {
+    await this.#onLeader((client) => client.changeMembership(change))
   }
 
   /** @param to - peer id; the voter that is furthest if absent. @returns who leads now. */
-  async transferLeadership(to?: string): Promise<string> {
-    const { leaderId } = await this.#onLeader((client) =>
-      client.transferLeadership({ to: to ?? '' }, { timeoutMs: callMsMax }),
-    )
-    return leaderId
+  transferLeadership(to?: string): Promise<string> {
+    return this.#onLeader((client) => client.transferLeadership(to))
   }
 
   close(): void {
-    for (const socket of this.#sockets) socket.destroy()
+    for (const client of this.#clients.values()) {
+      client.then(
+        (open) => open.close(),
+        // It never was open; whoever called was told.
+        () => undefined,
+      )
+    }
     this.#clients.clear()
   }
 
   /** Calls the leader, and its successor if it has lost its role meanwhile. */
-  async #onLeader<T>(call: (client: AdminClient) => Promise<T>): Promise<T> {
-    const deadline = performance.now() + callMsMax
+  async #onLeader<T>(call: (client: ClusterClient) => Promise<T>): Promise<T> {
+    const deadline = performance.now() + leaderMsMax
     for (;;) {
       const found = await this.#leader(deadline)
       if (found === undefined) throw unreachable(this.#options.addresses)
       try {
         return await call(found.client)
-      } catch (thrown) {
-        const error = fromConnectError(thrown)
-        if (error.code !== 'ERR_NOT_LEADER' || performance.now() > deadline) throw error
+      } catch (error) {
+        if (errorCode(error) !== 'ERR_NOT_LEADER' || performance.now() > deadline) throw error
         await sleep(pollMs)
       }
     }
   }
 
-  async #leader(deadline: number): Promise<{ client: AdminClient; status: StatusResponse } | undefined> {
+  async #leader(deadline: number): Promise<Answer | undefined> {
     for (;;) {
       const answers = await this.#answers(this.#options.addresses)
       const named = answers.flatMap(({ status }) =>
@@ -173,15 +152,16 @@ export class ClusterAdmin {
     }
   }
 
-  async #answers(addresses: readonly string[]): Promise<{ client: AdminClient; status: StatusResponse }[]> {
+  async #answers(addresses: readonly string[]): Promise<Answer[]> {
     const answers = await Promise.all(
       addresses.map(async (address) => {
-        const client = this.#client(address)
         try {
-          return { client, status: await client.status({}, { timeoutMs: statusMsMax }) }
-        } catch (thrown) {
-          const error = fromConnectError(thrown)
-          if (error.code === 'ERR_POLICY_ENDPOINT') throw error
+          const client = await this.#connected(address)
+          return { client, status: await client.status() }
+        } catch (error) {
+          // Next time anew: a connection that broke stays broken.
+          this.#clients.delete(address)
+          if (errorCode(error) === 'ERR_PEER_KEY' || !(error instanceof CipherlogError)) throw error
           return undefined
         }
       }),
@@ -189,41 +169,15 @@ export class ClusterAdmin {
     return answers.filter((answer) => answer !== undefined)
   }
 
-  #client(address: string): AdminClient {
-    const known = this.#clients.get(address)
+  #connected(text: string): Promise<ClusterClient> {
+    const known = this.#clients.get(text)
     if (known !== undefined) return known
-    const client = createClient(
-      ClusterService,
-      createConnectTransport({
-        baseUrl: `https://${address}`,
-        httpVersion: '2',
-        acceptCompression: [],
-        nodeOptions: { createConnection: () => this.#socket(address) },
-      }),
-    )
-    this.#clients.set(address, client)
+    const address = parseAddress(text)
+    if (address === undefined) throw new RangeError(`${text} is not host:port`)
+    const { keys, accept } = this.#options
+    const client = connectCluster({ address, keys, accept })
+    this.#clients.set(text, client)
     return client
-  }
-
-  #socket(address: string): TLSSocket {
-    const { tlsSeed, trusted } = this.#options
-    const at = address.lastIndexOf(':')
-    const socket = connectTls({
-      ...peerTlsOptions(pinnedTlsIdentity(tlsSeed, 'cipherlog-admin')),
-      host: address.slice(0, at).replace(/^\[|\]$/g, ''),
-      port: Number(address.slice(at + 1)),
-      ALPNProtocols: ['h2'],
-    })
-    this.#sockets.add(socket)
-    socket.once('close', () => this.#sockets.delete(socket))
-    socket.once('secureConnect', () => {
-      const key = peerTlsKey(socket)
-      if (key !== undefined && trusted.some((known) => equalBytes(known, key))) return
-      socket.destroy(
-        new CipherlogError('ERR_POLICY_ENDPOINT', `What listens at ${address} is no replica that the log lists.`),
-      )
-    })
-    return socket
   }
 }
 

@@ -55,7 +55,8 @@ export async function addLearner(admin: ClusterAdmin, address: NodeAddress): Pro
   if ([...configuration.learners, ...configuration.voters].includes(address.peerId)) return
   await admin.changeMembership({
     transition: 'auto',
-    changes: [{ type: 'addLearner', peer: address.peerId, address }],
+    changes: [{ type: 'addLearner', peer: address.peerId }],
+    addresses: [address],
   })
 }
 
@@ -83,9 +84,10 @@ export async function promote(admin: ClusterAdmin, address: NodeAddress, instead
   await admin.changeMembership({
     transition: 'auto',
     changes: [
-      { type: 'addVoter', peer: address.peerId, address },
+      { type: 'addVoter', peer: address.peerId },
       ...(leaves ? [{ type: 'remove' as const, peer: instead }] : []),
     ],
+    addresses: [address],
   })
 }
 

@@ -48,9 +48,9 @@ export async function openAdmin(directory: string, { view }: Cipherlog): Promise
     throw new CipherlogError('ERR_DIRECTORY', message)
   }
   return new ClusterAdmin({
-    tlsSeed: first.keys.tls,
+    keys: first.keys,
     addresses: nodes.map(({ address }) => address.peers),
-    trusted: view.current.registry.cosignerSets.flatMap(({ set }) => set.members.map(({ tlsKey }) => tlsKey)),
+    accept: view.current.registry.cosignerSets.flatMap(({ set }) => set.members.map(({ tlsKey }) => tlsKey)),
   })
 }
 
