@@ -65,8 +65,8 @@ export interface ClusterAdminOptions {
   readonly keys: Pick<NodeKeys, 'peerId' | 'tls'>
   /** Where replicas listen for each other, `host:port`. */
   readonly addresses: readonly string[]
-  /** TLS keys of replicas, 32 bytes each: others are not talked to. */
-  readonly accept: readonly Uint8Array[]
+  /** TLS keys of replicas as of now, 32 bytes each: others are not talked to. */
+  readonly accept: () => readonly Uint8Array[]
 }
 
 interface Answer {
@@ -159,9 +159,9 @@ export class ClusterAdmin {
           const client = await this.#connected(address)
           return { client, status: await client.status() }
         } catch (error) {
-          // Next time anew: a connection that broke stays broken.
+          // Next time anew: a connection that broke stays broken, and who is listed changes.
           this.#clients.delete(address)
-          if (errorCode(error) === 'ERR_PEER_KEY' || !(error instanceof CipherlogError)) throw error
+          if (!(error instanceof CipherlogError)) throw error
           return undefined
         }
       }),
@@ -175,7 +175,7 @@ export class ClusterAdmin {
     const address = parseAddress(text)
     if (address === undefined) throw new RangeError(`${text} is not host:port`)
     const { keys, accept } = this.#options
-    const client = connectCluster({ address, keys, accept })
+    const client = connectCluster({ address, keys, accept: accept() })
     this.#clients.set(text, client)
     return client
   }

@@ -23,7 +23,7 @@ export interface NewMember {
 
 export interface Progress {
   /** What is being done; `done` of `total` log entries once the replica catches up. */
-  (step: 'list' | 'learn' | 'catch-up' | 'vote' | 'unlist', done?: number, total?: number): void
+  (step: 'list' | 'learn' | 'catch-up' | 'vote' | 'unlist' | 'leave', done?: number, total?: number): void
 }
 
 /** A replica that has not caught up after this time is not going to. */

@@ -50,7 +50,7 @@ export async function openAdmin(directory: string, { view }: Cipherlog): Promise
   return new ClusterAdmin({
     keys: first.keys,
     addresses: nodes.map(({ address }) => address.peers),
-    accept: view.current.registry.cosignerSets.flatMap(({ set }) => set.members.map(({ tlsKey }) => tlsKey)),
+    accept: () => view.current.registry.cosignerSets.flatMap(({ set }) => set.members.map(({ tlsKey }) => tlsKey)),
   })
 }
 
@@ -133,9 +133,11 @@ export async function removeReplica(
   { force, progress }: { readonly force: boolean; readonly progress: Progress },
 ): Promise<void> {
   const address = (await admin.status()).peers.find((peer) => peer.peerId === peerId)?.api
-  await removeMember(admin, peerId, force)
+  // In this order, or for a while a checkpoint would need the signature of a replica that is gone.
   progress('unlist')
   await listCosigner(log, undefined, fromHex(peerId))
+  progress('leave')
+  await removeMember(admin, peerId, force)
   for (const files of await listNodes(directory)) {
     if ((await peerIdOf(files)) === peerId) await stopRunning(files)
   }

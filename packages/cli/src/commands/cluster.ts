@@ -127,6 +127,7 @@ const steps = {
   'catch-up': 'It catches up',
   vote: 'Making it a voter …',
   unlist: 'Taking it from the list of cosigners …',
+  leave: 'Ending its part …',
 } as const
 
 function showProgress({ output }: Context): Progress {
@@ -202,13 +203,22 @@ export interface ReplicaRow extends PeerStatus {
 
 async function readStatus(admin: ClusterAdmin): Promise<{ leader: ClusterStatus; replicas: ReplicaRow[] }> {
   const leader = await admin.status()
+  const members = leader.peers.filter(({ voter, learner }) => voter || learner)
   const replicas = await Promise.all(
-    leader.peers.map(async (peer) => ({
-      ...peer,
-      own: peer.peerId === leader.peerId ? leader : peer.peers === '' ? undefined : await admin.statusAt(peer.peers),
-    })),
+    members.map(async (peer) => ({ ...peer, own: await ownStatus(admin, leader, peer) })),
   )
   return { leader, replicas }
+}
+
+/** Where a member was, another incarnation may listen by now. */
+async function ownStatus(
+  admin: ClusterAdmin,
+  leader: ClusterStatus,
+  { peerId, peers }: PeerStatus,
+): Promise<ClusterStatus | undefined> {
+  if (peerId === leader.peerId) return leader
+  const own = peers === '' ? undefined : await admin.statusAt(peers)
+  return own?.peerId === peerId ? own : undefined
 }
 
 export function formatClusterStatus({ leader, replicas }: { leader: ClusterStatus; replicas: ReplicaRow[] }): string {
@@ -217,7 +227,7 @@ export function formatClusterStatus({ leader, replicas }: { leader: ClusterStatu
   const rows = replicas.map(({ own, ...peer }) => [
     peer.peerId,
     peer.api,
-    peer.voter ? 'voter' : peer.learner ? 'learner' : 'none',
+    peer.voter ? 'voter' : 'learner',
     own?.role ?? 'no answer',
     peer.peerId === leader.peerId ? '' : peer.state,
     String(peer.matchIndex ?? ''),
