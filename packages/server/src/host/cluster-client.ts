@@ -61,6 +61,7 @@ export async function connectCluster({ address, keys, accept }: ClusterClientOpt
   )
   session.on('error', () => undefined)
   const call = async <T>(run: () => Promise<T>): Promise<T> => {
+    if (session.closed || session.destroyed) throw unavailable('the connection is closed')
     try {
       return await run()
     } catch (error) {
@@ -92,9 +93,7 @@ function managerOf(session: ClientHttp2Session) {
   return {
     authority: 'https://replica',
     request: (method: string, path: string, headers: object, options: object) =>
-      session.closed || session.destroyed
-        ? Promise.reject(unavailable('the connection is closed'))
-        : Promise.resolve(session.request({ ...headers, ':method': method, ':path': path }, options)),
+      Promise.resolve(session.request({ ...headers, ':method': method, ':path': path }, options)),
     notifyResponseByteRead(): void {},
   }
 }

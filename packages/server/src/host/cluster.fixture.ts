@@ -41,6 +41,8 @@ export class NodeCluster {
   readonly places: NodePlace[]
   readonly running = new Map<string, RunningNode>()
   readonly faults: unknown[] = []
+  /** The signed bytes of the key event made last. */
+  lastEvent: Uint8Array = new Uint8Array(0)
   readonly #operator: ReturnType<typeof generateSigningKey>
   #position: ChainPosition
 
@@ -173,6 +175,7 @@ export class NodeCluster {
       operation,
     })
     const signed = signKeyEvent(bytes, [{ index: 0, secretKey: this.#operator.secretKey }])
+    this.lastEvent = signed
     const proposal = { kind: entryKinds.keyEvent, signed, body: new Uint8Array(0), receipt }
     const { leaf } = appliedOf(await leader.replica.propose(proposal))
     this.#position = positionAfter(bytes)
