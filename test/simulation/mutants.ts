@@ -52,7 +52,7 @@ export const mutants: readonly Mutant[] = [
     ],
     caughtBy: 'core',
     seeds: 400,
-    says: /committed/i,
+    says: /committed|majority/i,
   },
   {
     name: 'vote-not-persisted',
@@ -61,8 +61,9 @@ export const mutants: readonly Mutant[] = [
     patches: [
       {
         file: raft,
-        find: 'const hardState = { term, votedFor, commit: core.committedHere }',
-        replace: 'const hardState: HardState = { term, votedFor: undefined, commit: core.committedHere }',
+        find: '...(promiseChanged || hardState.commit !== this.#written.commit ? { hardState } : {}),',
+        replace:
+          '...(promiseChanged || hardState.commit !== this.#written.commit ? { hardState: { ...hardState, votedFor: undefined } } : {}),',
       },
     ],
     caughtBy: 'core',
@@ -127,7 +128,7 @@ export const mutants: readonly Mutant[] = [
       },
     ],
     caughtBy: 'core',
-    seeds: 5,
+    seeds: 60,
     says: /majority of disks/,
   },
   {
@@ -173,7 +174,7 @@ export const mutants: readonly Mutant[] = [
       },
     ],
     caughtBy: 'core',
-    seeds: 20,
+    seeds: 100,
     says: /stamp runs ahead/,
   },
   {
@@ -188,7 +189,7 @@ export const mutants: readonly Mutant[] = [
       },
     ],
     caughtBy: 'core',
-    seeds: 100,
+    seeds: 400,
     says: /read is stale/,
   },
   {
@@ -203,7 +204,7 @@ export const mutants: readonly Mutant[] = [
       },
     ],
     caughtBy: 'core',
-    seeds: 20,
+    seeds: 60,
     says: /read is stale/,
   },
   {
@@ -249,7 +250,7 @@ export const mutants: readonly Mutant[] = [
       },
     ],
     caughtBy: 'core',
-    seeds: 200,
+    seeds: 400,
     says: /disk hangs/,
   },
   {
@@ -294,7 +295,7 @@ export const mutants: readonly Mutant[] = [
       },
     ],
     caughtBy: 'core',
-    seeds: 20,
+    seeds: 60,
     says: /Log Matching|Log time went back/,
   },
   {

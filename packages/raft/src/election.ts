@@ -123,6 +123,8 @@ export class Election {
     const { id, term, out, log, commit, config } = this.#core
     const hint = granted || !config.commitInRefusals ? {} : { commit, commitTerm: log.term(commit)! }
     const envelope = { from: id, to: request.from, term: granted ? request.term : term, granted, ...hint }
+    // There is no term 0 on the wire, and a refusal from an earlier term than the candidate's tells it nothing anyway.
+    if (envelope.term === 0) return
     if (request.type === 'preVote') out.send({ type: 'preVoteResp', ...envelope })
     else if (granted) out.hold({ type: 'voteResp', ...envelope })
     else out.send({ type: 'voteResp', ...envelope })

@@ -1,153 +1,90 @@
 /**
- * A Raft cluster in one process on virtual time: network, disks and clocks that fail by seed, and checkers that watch
- * from outside. The same options and calls give the same run.
+ * A Raft cluster in one process on virtual time: network, disks and clocks that fail by seed, and a checker that watches
+ * from outside (raft-checker.ts says what it checks). The same options and calls give the same run.
  *
  * Time passes in rounds: in each, every running node receives what is due, finishes the writes that are due, and may
- * tick. A disk write takes its time, is torn by a crash, and is acknowledged late or more than once.
- *
- * Checked after every step (Raft fig. 3.2 and what asynchronous storage adds):
- * - Election Safety: one leader per term; one vote per voter and term, across restarts.
- * - Log Matching: an (index, term) has one digest, one stamp and one predecessor everywhere.
- * - Leader Completeness: a new leader holds every committed entry.
- * - State Machine Safety: what one node commits at an index, all commit there; it is never truncated anywhere.
- * - Durability: committed means on the disks of a majority; a vote or an acknowledgement is on its sender's disk.
- * - Linearizable reads: a read's index is not below anything committed when it was asked.
- * - Log time never goes back, and stays near the sane clocks.
- * - Terms rise by campaigns alone, with pre-vote only after a majority would vote; a leader whose disk hangs steps down.
+ * tick. A disk write takes its time, is torn by a crash, and is acknowledged late or more than once. A node is a place
+ * where a replica runs: when its disk is wiped another peer, of the next incarnation, runs there.
  */
-import { equalBytes, invariant, toHex, writeU64 } from '@cipherlog/core'
+import { invariant, toHex, writeU32, writeU64 } from '@cipherlog/core'
 import {
+  type ConfChange,
+  type ConfState,
   confStateOf,
   type Effect,
-  type EntryRef,
-  type HardState,
   type Input,
   type Message,
   type PeerId,
   Raft,
   type RaftConfig,
+  type SnapshotMeta,
 } from '@cipherlog/raft'
 import { Prng } from './prng.ts'
-
-/** Rates per message, per node and round, or per round. All zero: a perfect network, where only calls cause faults. */
-export interface RaftFaults {
-  /** Messages lost, sent twice. */
-  readonly drop: number
-  readonly duplicate: number
-  /** Rounds a message or a disk write takes at most; above 0 messages overtake each other. */
-  readonly messageRoundsMax: number
-  readonly writeRoundsMax: number
-  /** Crash of a node per round; it stays down for up to `downRoundsMax`. */
-  readonly crash: number
-  readonly downRoundsMax: number
-  /** Crash of a leader per round. */
-  readonly crashLeader: number
-  /** A new partition per round, one-way or not; and its end. */
-  readonly partition: number
-  readonly heal: number
-  /** A disk that hangs per node and round; and its end. */
-  readonly hang: number
-  readonly unhang: number
-  /** A node that misses its tick. */
-  readonly skipTick: number
-  /** A process that stands still per node and round, for up to `pauseRoundsMax`: what arrives waits for it. */
-  readonly pause: number
-  readonly pauseRoundsMax: number
-  /** A directed link that holds everything back per round, for up to `clogRoundsMax`. */
-  readonly clog: number
-  readonly clogRoundsMax: number
-  /** An old acknowledgement of a write delivered again. */
-  readonly repeatAppended: number
-}
-
-export const noRaftFaults: RaftFaults = {
-  drop: 0,
-  duplicate: 0,
-  messageRoundsMax: 0,
-  writeRoundsMax: 0,
-  crash: 0,
-  downRoundsMax: 0,
-  crashLeader: 0,
-  partition: 0,
-  heal: 0,
-  hang: 0,
-  unhang: 0,
-  skipTick: 0,
-  pause: 0,
-  pauseRoundsMax: 0,
-  clog: 0,
-  clogRoundsMax: 0,
-  repeatAppended: 0,
-}
+import { RaftChecker } from './raft-checker.ts'
+import {
+  applyTo,
+  compactDisk,
+  digestOf,
+  emptyDisk,
+  holds,
+  lastIndexOf,
+  partsOf,
+  type RaftDisk,
+  type RaftWrite,
+  refAt,
+  stateIn,
+  writePart,
+} from './raft-disk.ts'
+import { noCounts, noRaftFaults, type RaftFaults, type RaftNetworkCounts } from './raft-faults.ts'
 
 export interface RaftNetworkOptions {
   readonly seed: number
   readonly nodes: number
+  /** The first so many nodes vote at the start; default: all. */
+  readonly voters?: number
   /** Overrides of the protocol's configuration, the same on every node. */
   readonly config?: Partial<Omit<RaftConfig, 'id' | 'random'>>
+  /** Priorities in elections, by node. */
+  readonly priorities?: readonly number[]
   readonly faults?: Partial<RaftFaults>
   /** Node 0's clock jumps about by hours. */
   readonly brokenClock?: boolean
   /** What the disks hold at the start, by node; absent: nothing. */
-  readonly disks?: readonly RaftDisk[]
-}
-
-/** What survives a crash. */
-export interface RaftDisk {
-  hardState: HardState
-  refs: EntryRef[]
-}
-
-/** How often things happened: a run that never met a fault has not tested it. */
-export interface RaftNetworkCounts {
-  elections: number
-  committed: number
-  proposed: number
-  lost: number
-  truncations: number
-  reads: number
-  readsFailed: number
-  crashes: number
-  tornWrites: number
-  stepDowns: number
-  dropped: number
-  duplicated: number
-  clogs: number
-  pauses: number
-  partitions: number
-  hangs: number
+  readonly disks?: readonly Pick<RaftDisk, 'hardState' | 'refs'>[]
+  /** Gets a line for each thing that happens. */
+  readonly trace?: (line: string) => void
 }
 
 interface Write {
-  readonly effect: Extract<Effect, { type: 'append' }>
+  readonly effect: RaftWrite
   readonly due: number
   /** Of its node's ticks, when it began. */
   readonly tick: number
 }
 
 interface Node {
-  readonly id: PeerId
-  readonly disk: RaftDisk
+  readonly at: number
+  incarnation: number
+  id: PeerId
+  disk: RaftDisk
   raft: Raft | undefined
   writes: Write[]
+  /** The snapshot that is being fetched for a message. */
+  fetch: { readonly message: Message & { type: 'snapshot' }; readonly due: number } | undefined
   diskHangs: boolean
   downUntil: number
   pausedUntil: number
-  skewMs: number
+  readonly skewMs: number
   /** Commit index already compared with the others'. */
   checkedCommit: number
-  /** Applied by the machine in memory, which a crash loses. */
+  /** Applied by the machine in memory, which a crash loses, and its value; the configuration as of there. */
   applied: number
+  state: number
+  confs: { readonly index: number; readonly conf: ConfState }[]
   lastIoId: number
   ticks: number
   /** Term after its last step. */
   term: number
-}
-
-interface KnownEntry {
-  readonly digest: Uint8Array
-  readonly time: number
-  readonly prevTerm: number
 }
 
 const roundMs = 50
@@ -166,28 +103,11 @@ export const raftNetworkConfig = {
   maxClockErrorMs: 500,
   diskStallTicks: 15,
   initialTimeMs: startMs,
+  snapshotRetryTicks: 20,
 } as const satisfies Omit<RaftConfig, 'id' | 'random'>
 
 export class RaftNetwork {
-  readonly ids: readonly PeerId[]
-  readonly counts: RaftNetworkCounts = {
-    elections: 0,
-    committed: 0,
-    proposed: 0,
-    lost: 0,
-    truncations: 0,
-    reads: 0,
-    readsFailed: 0,
-    crashes: 0,
-    tornWrites: 0,
-    stepDowns: 0,
-    dropped: 0,
-    duplicated: 0,
-    clogs: 0,
-    pauses: 0,
-    partitions: 0,
-    hangs: 0,
-  }
+  readonly counts: RaftNetworkCounts = noCounts()
   /** What becomes of a message on its way, undefined if it is lost: for scenarios that must stop half-way. */
   intercept: (message: Message) => Message | undefined = (message) => message
   /** Every answered read: its context and index. */
@@ -195,8 +115,14 @@ export class RaftNetwork {
 
   readonly #prng: Prng
   readonly #config: Omit<RaftConfig, 'id' | 'random'>
+  readonly #priorities: readonly number[]
   readonly #brokenClock: boolean
+  readonly #trace: ((line: string) => void) | undefined
+  readonly #initial: ConfState
   readonly #nodes: readonly Node[]
+  readonly #checker: RaftChecker
+  /** Disks of peers that are gone for good, as they were. */
+  readonly #wiped = new Map<PeerId, RaftDisk>()
   #faults: RaftFaults
   #round = 0
   #messages: { readonly due: number; readonly message: Message }[] = []
@@ -206,49 +132,56 @@ export class RaftNetwork {
   readonly #clogged = new Map<string, number>()
   #lastProposal = 0
   #lastRead = 0
-
-  readonly #leaderOfTerm = new Map<number, PeerId>()
-  readonly #voteOf = new Map<string, PeerId>()
-  readonly #entries = new Map<string, KnownEntry>()
-  /** Term of each committed entry, from index 1. */
-  readonly #committed: number[] = []
-  /** Term in which each was committed: never lower than the one before. */
-  readonly #committedIn: number[] = []
+  /** Nodes that stay down. */
+  readonly #stopped = new Set<number>()
   readonly #proposalAt = new Map<number, { readonly index: number; readonly term: number }>()
   readonly #readFloor = new Map<number, number>()
-  /** Terms that somebody campaigned in. */
-  readonly #openTerms = new Set<number>()
-  /** Who would vote for a candidate in a term: "candidate@term". */
-  readonly #preVotes = new Map<string, Set<PeerId>>()
 
   constructor(options: RaftNetworkOptions) {
     this.#prng = new Prng(options.seed)
     this.#faults = { ...noRaftFaults, ...options.faults }
     this.#brokenClock = options.brokenClock ?? false
-    this.ids = Array.from({ length: options.nodes }, (_, i) => toHex(new Uint8Array(16).fill(i + 1)))
+    this.#trace = options.trace
+    this.#priorities = options.priorities ?? []
     this.#config = { ...raftNetworkConfig, ...options.config }
-    this.#nodes = this.ids.map((id, i) => ({
-      id,
-      disk: options.disks?.[i] ?? { hardState: { term: 0, votedFor: undefined, commit: 0 }, refs: [] },
+    const places = Array.from({ length: options.nodes }, (_, at) => at)
+    this.#initial = confStateOf(places.slice(0, options.voters ?? options.nodes).map((at) => peerId(at, 0)))
+    this.#nodes = places.map((at) => ({
+      at,
+      incarnation: 0,
+      id: peerId(at, 0),
+      disk: { ...emptyDisk(this.#initial, startMs), ...options.disks?.[at] },
       raft: undefined,
       writes: [],
+      fetch: undefined,
       diskHangs: false,
       downUntil: 0,
       pausedUntil: 0,
       skewMs: this.#prng.between(-skewMsMax, skewMsMax),
       checkedCommit: 0,
       applied: 0,
+      state: 0,
+      confs: [],
       lastIoId: 0,
       ticks: 0,
       term: 0,
     }))
+    const { preVote } = this.#config
+    this.#checker = new RaftChecker({ preVote, startMs, confState: this.#initial }, (id) => this.#diskOf(id))
     for (const node of this.#nodes) {
-      for (const [at, ref] of node.disk.refs.entries()) this.#learnEntry(ref, node.disk.refs[at - 1])
-      this.#start(node, 0)
+      for (const [at, ref] of node.disk.refs.entries()) {
+        this.#checker.learnEntry(ref, node.disk.refs[at - 1]?.term ?? 0)
+      }
+      this.#start(node)
     }
   }
 
   // What a test does to the cluster. Nodes are named by their position.
+
+  /** Who runs at each position now. */
+  get ids(): readonly PeerId[] {
+    return this.#nodes.map(({ id }) => id)
+  }
 
   raft(at: number): Raft {
     const raft = this.#node(at).raft
@@ -265,9 +198,25 @@ export class RaftNetwork {
     return this.#positions((node) => node.raft?.status.role === 'leader')
   }
 
+  /** Positions of the running nodes. */
+  get running(): readonly number[] {
+    return this.#positions(({ raft }) => raft !== undefined)
+  }
+
   /** Terms of the committed entries, from index 1. */
   get committedTerms(): readonly number[] {
-    return this.#committed
+    return this.#checker.committedTerms
+  }
+
+  /** The configuration of all that is committed. */
+  get confState(): ConfState {
+    return this.#checker.confAt(this.#checker.committedIndex)
+  }
+
+  /** Ids that vote and whose disks are gone. */
+  get wipedVoters(): readonly PeerId[] {
+    const { voters, votersOutgoing } = this.confState
+    return [...new Set([...voters, ...votersOutgoing])].filter((id) => this.#wiped.has(id))
   }
 
   /** Lets `rounds` rounds pass, faults included. */
@@ -279,7 +228,7 @@ export class RaftNetwork {
       for (const node of this.#prng.shuffle(this.#nodes)) {
         if (this.#runs(node) && !this.#prng.chance(this.#faults.skipTick)) {
           node.ticks++
-          this.#step(node, { type: 'tick', clockMs: this.#clock(node) })
+          this.#step(node, { type: 'tick', clockMs: this.#clock(node), monotonicMs: this.#round * roundMs })
           this.#checkStall(node)
         }
       }
@@ -304,15 +253,18 @@ export class RaftNetwork {
       this.#messages = []
       for (const sent of arrived) {
         const { due, message } = sent
-        const node = this.#nodes.find((candidate) => candidate.id === message.to)!
+        const node = this.#nodes[placeOf(message.to)]!
         if (due > this.#round || node.pausedUntil > this.#round) {
           this.#messages.push(sent)
           continue
         }
         busy = true
-        if (node.raft !== undefined) this.#step(node, { type: 'message', message, clockMs: this.#clock(node) })
+        if (node.raft !== undefined) this.#receive(node, message)
       }
-      for (const node of this.#nodes) if (this.#finishWrites(node)) busy = true
+      for (const node of this.#nodes) {
+        if (this.#finishWrites(node)) busy = true
+        if (this.#finishFetch(node)) busy = true
+      }
     }
   }
 
@@ -327,31 +279,51 @@ export class RaftNetwork {
     this.settle()
   }
 
-  /** Makes one running node campaign, or believe that it lost a peer. */
+  /** Makes one running node do something that nobody expected. */
   disturb(): void {
-    const up = this.#positions(({ raft }) => raft !== undefined)
-    if (up.length === 0) return
-    const at = this.#prng.pick(up)
-    if (this.#prng.chance(0.5)) this.step(at, { type: 'campaign' })
-    else this.step(at, { type: 'unreachable', peer: this.#prng.pick(this.ids) })
+    const { running } = this
+    if (running.length === 0) return
+    const at = this.#prng.pick(running)
+    const what = this.#prng.pick([
+      'campaign',
+      'campaign',
+      'unreachable',
+      'transfer',
+      'transfer',
+      'stepDown',
+      'forgetLeader',
+    ])
+    if (what === 'campaign' || what === 'stepDown' || what === 'forgetLeader') this.step(at, { type: what })
+    else if (what === 'unreachable') this.step(at, { type: 'unreachable', peer: this.#prng.pick(this.ids) })
+    else this.step(this.leaders[0] ?? at, { type: 'transferLeadership', to: this.#prng.pick(this.ids) })
   }
 
   /** Proposes a fresh payload of `bytes` at node `at`, without settling. */
   propose(at: number, bytes = 10): number {
     const proposalId = ++this.#lastProposal
-    const digest = new Uint8Array(32)
-    writeU64(digest, 0, proposalId)
     const clockMs = this.#clock(this.#node(at))
-    this.counts.proposed++
-    this.step(at, { type: 'propose', proposalId, kind: 3, bytes, digest, clockMs })
+    this.counts['proposed']!++
+    this.step(at, { type: 'propose', proposalId, kind: 3, bytes, digest: this.#digestOf(proposalId), clockMs })
     return proposalId
   }
 
+  /** Proposes a change of membership at node `at`, without settling. */
+  proposeConf(at: number, change: ConfChange): readonly Effect[] {
+    const proposalId = ++this.#lastProposal
+    const clockMs = this.#clock(this.#node(at))
+    const digest = this.#digestOf(proposalId)
+    return this.step(at, { type: 'proposeConf', proposalId, change, bytes: 40, digest, clockMs })
+  }
+
   /** Asks for a read at node `at`, without settling. Returns its context. */
-  read(at: number): number {
+  read(at: number, lease = false): number {
     const context = ++this.#lastRead
-    this.#readFloor.set(context, this.#committed.length)
-    this.step(at, { type: 'readIndex', context })
+    this.#readFloor.set(context, this.#checker.committedIndex)
+    const wasLeader = this.#node(at).raft?.status.role === 'leader'
+    const effects = this.step(at, { type: 'readIndex', context, lease, monotonicMs: this.#round * roundMs })
+    if (effects.some(({ type }) => type === 'readReady') && this.confState.voters.length > 1)
+      this.counts['leaseReads']!++
+    if (!wasLeader) this.counts['followerReads']!++
     return context
   }
 
@@ -380,26 +352,62 @@ export class RaftNetwork {
     this.#node(at).diskHangs = hangs
   }
 
-  /** Stops a node at once. Of the writes under way some reached the disk, one perhaps in part, none was acknowledged. */
+  /** Stops a node at once. Of the writes under way some parts reached the disk, in order; none was acknowledged. */
   crash(at: number): void {
     const node = this.#node(at)
-    this.counts.crashes++
-    node.pausedUntil = 0
-    let whole = this.#prng.between(0, node.writes.length)
-    if (node.diskHangs) whole = 0
-    for (const write of node.writes.slice(0, whole)) this.#writeToDisk(node, write.effect)
-    const torn = node.writes[whole]
-    if (torn !== undefined && !node.diskHangs) this.#tearWrite(node, torn.effect)
+    this.counts['crashes']!++
+    this.#say(() => `${at} crashes`)
+    const parts = node.diskHangs ? [] : node.writes.flatMap(({ effect }) => partsOf(effect))
+    const done = this.#prng.between(0, parts.length)
+    if (done > 0 && done < parts.length) this.counts['tornWrites']!++
+    for (const part of parts.slice(0, done)) {
+      if (part.truncateFrom !== undefined) this.#truncating(node.disk, part.truncateFrom)
+      writePart(node.disk, part)
+    }
     node.raft = undefined
     node.writes = []
+    node.fetch = undefined
     node.diskHangs = false
+    node.pausedUntil = 0
     node.downUntil = Infinity
   }
 
   restart(at: number): void {
+    this.#start(this.#node(at))
+  }
+
+  /** Stops a node and takes its disk: who comes back there is another peer, of the next incarnation, and empty. */
+  wipe(at: number): void {
     const node = this.#node(at)
-    // The machine's own durable state is somewhere behind what it had applied, and never ahead of the log's disk.
-    this.#start(node, this.#prng.chance(0.5) ? 0 : this.#prng.between(0, node.applied))
+    if (node.raft !== undefined) this.crash(at)
+    this.counts['wipes']!++
+    this.#say(() => `${at} loses its disk`)
+    this.#wiped.set(node.id, node.disk)
+    node.incarnation++
+    node.id = peerId(at, node.incarnation)
+    node.disk = emptyDisk(this.#initial, startMs)
+  }
+
+  /** Makes the machine's state durable, takes a snapshot of it and drops the log up to `keep` entries before it. */
+  compact(at: number, keep = 0): void {
+    const node = this.#node(at)
+    const { raft, disk } = node
+    if (raft === undefined || node.diskHangs || node.writes.some(({ effect }) => effect.snapshot !== undefined)) return
+    const index = node.applied
+    const term = raft.log.term(index)
+    if (index <= disk.applied || term === undefined) return
+    disk.applied = index
+    disk.state = node.state
+    disk.confState = node.confs.findLast((each) => each.index <= index)?.conf ?? disk.confState
+    node.confs = node.confs.filter((each) => each.index > index)
+    const time = refAt(disk, index)!.time
+    disk.snapshot = { index, term, time, confState: disk.confState, digest: digestOf(node.state) }
+    this.#step(node, { type: 'snapshotAvailable', meta: disk.snapshot })
+    const upTo = index - keep
+    if (upTo <= disk.base.index) return
+    this.counts['compactions']!++
+    compactDisk(disk, upTo)
+    this.#step(node, { type: 'compact', index: upTo })
   }
 
   /** Ends every fault for good: all nodes up, all links whole. */
@@ -408,38 +416,82 @@ export class RaftNetwork {
     this.intercept = (message) => message
     this.heal()
     this.#clogged.clear()
-    for (const [at, node] of this.#nodes.entries()) {
+    for (const node of this.#nodes) {
       node.diskHangs = false
       node.pausedUntil = 0
-      if (node.raft === undefined) this.restart(at)
+      if (node.raft === undefined && !this.#stopped.has(node.at)) this.#start(node)
     }
   }
 
-  /** After {@link calm}: one leader, a proposal that commits everywhere, equal logs; or it throws. */
-  expectConvergence(roundsMax = 400): void {
+  /**
+   * After {@link calm}: one leader, a proposal that commits everywhere, equal logs; or it throws. Nodes that are no
+   * members are stopped, as an operator would. `meanwhile` is called every round.
+   */
+  expectConvergence(roundsMax = 400, meanwhile: () => void = () => undefined): void {
     this.calm()
-    this.runUntil(() => this.leaders.length === 1 && this.#tryProposal(), roundsMax)
+    const step = (): void => {
+      this.#stopStrangers()
+      // A group that sleeps without a leader notices when somebody wants something.
+      if (this.#round % 20 === 0) for (const at of this.running) this.read(at)
+      meanwhile()
+    }
     this.runUntil(() => {
-      const last = this.raft(0).status.lastIndex
-      return this.#nodes.every(({ raft }) => {
+      step()
+      return this.leaders.length === 1 && this.wipedVoters.length === 0 && this.#tryProposal()
+    }, roundsMax)
+    this.runUntil(() => {
+      step()
+      const last = this.#checker.committedIndex
+      const members = this.#members()
+      return members.every(({ raft }) => {
         const { lastIndex, commit, durableIndex } = raft!.status
         return lastIndex === last && commit === last && durableIndex === last
       })
     }, roundsMax)
-    for (const { disk } of this.#nodes) {
-      invariant(disk.refs.length === this.#committed.length, 'A disk lacks what its node committed')
-      for (const [i, ref] of disk.refs.entries()) {
-        invariant(ref.term === this.#committed[i], 'A disk holds another entry than was committed', { index: i + 1 })
+    for (const { disk, state, applied } of this.#members()) {
+      const last = this.#checker.committedIndex
+      invariant(lastIndexOf(disk) === last, 'A disk lacks what its node committed')
+      for (let index = disk.base.index + 1; index <= last; index++) {
+        invariant(
+          holds(disk, index, this.#checker.committedTerm(index)!),
+          'A disk holds another entry than was committed',
+          {
+            index,
+          },
+        )
       }
+      invariant(applied === last, 'A machine lags')
+      this.#checker.checkState(last, state)
+    }
+  }
+
+  #members(): Node[] {
+    const { voters, votersOutgoing, learners } = this.confState
+    const ids = new Set([...voters, ...votersOutgoing, ...learners])
+    return this.#nodes.filter(({ id }) => ids.has(id))
+  }
+
+  /** Nobody listens to them, but they would go on campaigning. */
+  #stopStrangers(): void {
+    const members = this.#members()
+    // A change under way may make a member of anyone.
+    const last = this.#checker.committedIndex
+    const settled = members.every(({ raft }) => raft === undefined || raft.status.lastIndex === last)
+    for (const node of this.#nodes) {
+      const stays = members.includes(node) || !settled
+      if (stays && this.#stopped.delete(node.at) && node.raft === undefined) this.#start(node)
+      if (stays || node.raft === undefined) continue
+      this.#stopped.add(node.at)
+      this.crash(node.at)
     }
   }
 
   #tryProposal(): boolean {
-    const target = this.#committed.length
+    const target = this.#checker.committedIndex
     const [leader] = this.leaders
     this.propose(leader!)
     this.run(10)
-    return this.#committed.length > target
+    return this.#checker.committedIndex > target
   }
 
   // Nodes
@@ -454,15 +506,35 @@ export class RaftNetwork {
     return this.#nodes.flatMap((node, at) => (holds(node, at) ? [at] : []))
   }
 
-  #start(node: Node, applied: number): void {
-    const config = { ...this.#config, id: node.id, random: this.#prng.float }
-    const { hardState, refs } = node.disk
-    node.raft = new Raft(config, { hardState, refs, applied, confState: confStateOf(this.ids) })
+  #diskOf(id: PeerId): RaftDisk | undefined {
+    const node = this.#nodes[placeOf(id)]
+    return node?.id === id ? node.disk : this.#wiped.get(id)
+  }
+
+  #runs(node: Node): boolean {
+    return node.raft !== undefined && node.pausedUntil <= this.#round
+  }
+
+  #start(node: Node): void {
+    const { disk } = node
+    const priority = this.#priorities[node.at] ?? 0
+    const config = { ...this.#config, id: node.id, priority, random: this.#prng.float }
+    const { hardState, base, refs, applied, confState, snapshot } = disk
+    this.#say(
+      () => `${node.at} starts as ${node.id.slice(24)}, log ${base.index + 1}…${lastIndexOf(disk)}, applied ${applied}`,
+    )
+    node.raft = new Raft(config, {
+      ...{ hardState, refs, applied, confState, confIndex: applied },
+      ...(base.index === 0 ? {} : { base }),
+      ...(snapshot === undefined ? {} : { snapshot }),
+    })
     node.applied = applied
+    node.state = disk.state
+    node.confs = []
     node.checkedCommit = 0
     node.downUntil = 0
     node.lastIoId = 0
-    node.term = node.disk.hardState.term
+    node.term = hardState.term
   }
 
   #clock(node: Node): number {
@@ -471,74 +543,162 @@ export class RaftNetwork {
     return base + node.skewMs
   }
 
+  #digestOf(proposalId: number): Uint8Array {
+    const digest = new Uint8Array(32)
+    writeU64(digest, 0, proposalId)
+    return digest
+  }
+
+  #receive(node: Node, message: Message): void {
+    if (message.type !== 'snapshot') {
+      this.#step(node, { type: 'message', message, clockMs: this.#clock(node) })
+      return
+    }
+    // An offer for another incarnation, or for what is here already, is not fetched.
+    if (message.to !== node.id) return
+    const due = this.#round + this.#prng.between(0, this.#faults.snapshotRoundsMax)
+    node.fetch ??= { message, due }
+  }
+
+  /** The snapshot of an offer has come, or will not. */
+  #finishFetch(node: Node): boolean {
+    const { fetch } = node
+    if (fetch === undefined || !this.#runs(node) || fetch.due > this.#round) return false
+    node.fetch = undefined
+    const { message } = fetch
+    const from = this.#nodes[placeOf(message.from)]!
+    const ok =
+      from.id === message.from &&
+      this.#runs(from) &&
+      !this.#cut.has(`${from.at}>${node.at}`) &&
+      from.disk.snapshot !== undefined
+    if (ok) this.#step(node, { type: 'message', message, clockMs: this.#clock(node) })
+    else this.counts['snapshotsFailed']!++
+    if (this.#prng.chance(this.#faults.loseSnapshotStatus)) this.counts['snapshotStatusLost']!++
+    else if (from.id === message.from && this.#runs(from))
+      this.#step(from, { type: 'snapshotStatus', peer: node.id, ok })
+    return true
+  }
+
   #step(node: Node, input: Input): readonly Effect[] {
-    const raft = node.raft
+    const { raft, id } = node
     invariant(raft !== undefined, 'A node that is down was stepped')
+    if (input.type !== 'tick' && input.type !== 'applied') this.#say(() => `${node.at} ← ${show(input)}`)
+    const before = raft.status
     const effects = raft.step(input)
-    this.#checkTerm(node, raft)
+    const wanted = input.type === 'message' && input.message.type === 'timeoutNow'
+    this.#checker.checkTerm({ id, raft, disk: node.disk }, node.term, wanted)
+    node.term = raft.status.term
+    if (raft.status.quiesced && !before.quiesced) this.counts['slept']!++
     for (const effect of effects) this.#handle(node, raft, effect)
-    this.#checkCommit(node, raft)
+    const confIndex = Math.min(before.commit, before.durableIndex)
+    if (node.raft === raft) {
+      this.counts['committed']! += this.#checker.checkCommit(
+        { id, raft, disk: node.disk },
+        node.checkedCommit,
+        confIndex,
+      )
+      node.checkedCommit = Math.max(node.checkedCommit, raft.status.commit)
+    }
     return effects
   }
 
   #handle(node: Node, raft: Raft, effect: Effect): void {
+    if (effect.type !== 'send' || effect.message.type !== 'heartbeat') this.#say(() => `${node.at} → ${show(effect)}`)
     switch (effect.type) {
       case 'append':
         return this.#beginWrite(node, raft, effect)
       case 'send':
-        this.#checkPromise(node, raft, effect.message)
+        this.#checker.checkPromise({ id: node.id, disk: node.disk, raft }, effect.message)
         return this.#transmit(effect.message)
       case 'committed':
-        node.applied = effect.index
-        this.#step(node, { type: 'applied', index: effect.index })
-        return
+        return this.#apply(node, effect.index)
+      case 'confChanged':
+        this.#checker.checkCommit({ id: node.id, raft, disk: node.disk }, node.checkedCommit, node.applied)
+        node.checkedCommit = Math.max(node.checkedCommit, raft.status.commit)
+        this.#checker.checkConf(effect.index, effect.confState)
+        node.confs.push({ index: effect.index, conf: effect.confState })
+        return this.#countConf(effect.confState)
       case 'readReady': {
-        this.counts.reads++
+        this.counts['reads']!++
         const floor = this.#readFloor.get(effect.context)!
-        invariant(effect.index >= floor, 'A read is stale', { index: effect.index, floor, node: node.id })
+        invariant(effect.index >= floor, 'A read is stale', { index: effect.index, floor, node: node.at })
         this.readsReady.set(effect.context, effect.index)
         return
       }
       case 'readFailed':
-        this.counts.readsFailed++
+        this.counts['readsFailed']!++
         return
       case 'lost': {
-        this.counts.lost++
-        const at = this.#proposalAt.get(effect.proposalId)!
-        invariant(this.#committed[at.index - 1] !== at.term, 'A committed proposal was reported lost', at)
+        this.counts['lost']!++
+        const { index, term } = this.#proposalAt.get(effect.proposalId)!
+        // What falls into a snapshot may be committed: its node cannot know.
+        const inSnapshot = index <= raft.log.base.index
+        invariant(inSnapshot || this.#checker.committedTerm(index) !== term, 'A committed proposal was reported lost', {
+          index,
+          term,
+        })
         return
       }
       case 'roleChanged':
-        if (effect.role === 'leader') this.#checkNewLeader(node, raft, effect.term)
-        else if (this.#leaderOfTerm.get(effect.term) === node.id) this.counts.stepDowns++
+        if (effect.role === 'leader') {
+          this.counts['elections']!++
+          this.#checker.checkNewLeader({ id: node.id, disk: node.disk, raft }, effect.term)
+        } else if (this.#checker.isLeaderOf(effect.term, node.id)) {
+          this.counts['stepDowns']!++
+        }
+        return
+      case 'forwarded':
+        this.counts['forwarded']!++
+        return
+      case 'transferred':
+        this.counts['transfers']!++
+        return
+      case 'transferFailed':
+        this.counts['transfersFailed']!++
         return
       case 'dropped':
-      case 'forwarded':
       case 'leaderChanged':
-      case 'confChanged':
-      case 'transferred':
-      case 'transferFailed':
         return
     }
+  }
+
+  #countConf({ votersOutgoing, learners, voters }: ConfState): void {
+    this.counts['confChanges']!++
+    if (votersOutgoing.length > 0) this.counts['jointConfs']!++
+    if (learners.length > 0) this.counts['learners']!++
+    if (voters.some((id) => !id.endsWith('00000000'))) this.counts['replaced']!++
+  }
+
+  /** The machine applies in memory what is committed and on the disk. */
+  #apply(node: Node, index: number): void {
+    for (let next = node.applied + 1; next <= index; next++) {
+      const ref = refAt(node.disk, next)
+      invariant(ref !== undefined, 'An entry was announced that is not on the disk', { index: next })
+      node.state = applyTo(node.state, ref)
+      node.applied = next
+    }
+    // The announcement comes before the checks of this step, which may be what first sees the entries committed.
+    this.#checker.checkCommit({ id: node.id, raft: node.raft!, disk: node.disk }, node.checkedCommit, node.applied)
+    node.checkedCommit = Math.max(node.checkedCommit, node.raft!.status.commit)
+    this.#checker.checkState(node.applied, node.state)
+    this.#step(node, { type: 'applied', index })
   }
 
   // Disk
 
-  #beginWrite(node: Node, raft: Raft, effect: Write['effect']): void {
+  #beginWrite(node: Node, raft: Raft, effect: RaftWrite): void {
     invariant(effect.ioId === node.lastIoId + 1, 'Write ids have a gap')
     node.lastIoId = effect.ioId
     for (const { ref, proposalId } of effect.entries) {
-      this.#learnEntry(ref, ref.index === 1 ? undefined : raft.log.ref(ref.index - 1))
+      const prevTerm = raft.log.term(ref.index - 1) ?? 0
+      this.#checker.learnEntry(ref, prevTerm)
       if (proposalId === undefined) continue
       this.#proposalAt.set(proposalId, { index: ref.index, term: ref.term })
-      this.#checkStamp(ref, raft)
+      this.#checkStamp(ref.time, this.#checker.timeOf(ref.index - 1, prevTerm))
     }
     const due = this.#round + this.#prng.between(0, this.#faults.writeRoundsMax)
     node.writes.push({ effect, due, tick: node.ticks })
-  }
-
-  #runs(node: Node): boolean {
-    return node.raft !== undefined && node.pausedUntil <= this.#round
   }
 
   #finishWrites(node: Node): boolean {
@@ -546,7 +706,11 @@ export class RaftNetwork {
     let ioId = 0
     while (node.writes.length > 0 && node.writes[0]!.due <= this.#round) {
       const { effect } = node.writes.shift()!
-      this.#writeToDisk(node, effect)
+      for (const part of partsOf(effect)) {
+        if (part.truncateFrom !== undefined) this.#truncating(node.disk, part.truncateFrom)
+        writePart(node.disk, part)
+      }
+      if (effect.snapshot !== undefined) this.#installed(node, effect.snapshot)
       ioId = effect.ioId
     }
     if (ioId === 0) return false
@@ -557,48 +721,29 @@ export class RaftNetwork {
     return true
   }
 
-  #writeToDisk({ disk }: Node, effect: Write['effect']): void {
-    if (effect.hardState !== undefined) disk.hardState = effect.hardState
-    if (effect.truncateFrom !== undefined) this.#truncateDisk(disk, effect.truncateFrom)
-    for (const { ref } of effect.entries) {
-      invariant(ref.index === disk.refs.length + 1, 'A write leaves a gap on disk', { index: ref.index })
-      disk.refs.push(ref)
-    }
+  #installed(node: Node, meta: SnapshotMeta): void {
+    this.counts['snapshotsInstalled']!++
+    node.applied = meta.index
+    node.state = stateIn(meta)
+    node.confs = []
+    this.#checker.checkState(meta.index, node.state)
   }
 
-  /** Persists a prefix of the write: hard state, then truncation, then some entries. */
-  #tearWrite(node: Node, effect: Write['effect']): void {
-    const { hardState, truncateFrom, entries } = effect
-    const steps = this.#prng.between(0, 2 + entries.length)
-    if (steps === 0) return
-    this.counts.tornWrites++
-    this.#writeToDisk(node, {
-      type: 'append',
-      ioId: effect.ioId,
-      ...(hardState === undefined ? {} : { hardState }),
-      ...(truncateFrom === undefined || steps < 2 ? {} : { truncateFrom }),
-      entries: entries.slice(0, Math.max(0, steps - 2)),
-    })
-  }
-
-  #truncateDisk(disk: RaftDisk, from: number): void {
-    this.counts.truncations++
-    for (let index = from; index <= disk.refs.length; index++) {
-      invariant(disk.refs[index - 1]!.term !== this.#committed[index - 1], 'A committed entry left a disk', { index })
-    }
-    disk.refs.length = Math.min(disk.refs.length, from - 1)
+  #truncating(disk: RaftDisk, from: number): void {
+    this.counts['truncations']!++
+    this.#checker.checkTruncation(disk, from)
   }
 
   // Network
 
   #transmit(sent: Message): void {
-    const from = this.ids.indexOf(sent.from)
-    const to = this.ids.indexOf(sent.to)
+    const from = placeOf(sent.from)
+    const to = placeOf(sent.to)
     const message = this.intercept(sent)
     if (message === undefined || this.#cut.has(`${from}>${to}`)) return
     const copies = this.#prng.chance(this.#faults.drop) ? 0 : this.#prng.chance(this.#faults.duplicate) ? 2 : 1
-    if (copies === 0) this.counts.dropped++
-    if (copies === 2) this.counts.duplicated++
+    if (copies === 0) this.counts['dropped']!++
+    if (copies === 2) this.counts['duplicated']!++
     const earliest = Math.max(this.#round, this.#clogged.get(`${from}>${to}`) ?? 0)
     for (let i = 0; i < copies; i++) {
       this.#messages.push({ message, due: earliest + this.#prng.between(0, this.#faults.messageRoundsMax) })
@@ -613,30 +758,55 @@ export class RaftNetwork {
     if (prng.chance(faults.clog)) this.#clogAtRandom()
     for (const [at, node] of this.#nodes.entries()) {
       if (node.raft === undefined) {
-        if (this.#round >= node.downUntil) this.restart(at)
+        if (this.#round >= node.downUntil && !this.#stopped.has(at)) this.restart(at)
+      } else if (prng.chance(faults.wipe) && this.#survives(node)) {
+        this.wipe(at)
+        node.downUntil = this.#round + prng.between(1, faults.downRoundsMax)
       } else if (prng.chance(node.raft.status.role === 'leader' ? faults.crashLeader + faults.crash : faults.crash)) {
         this.crash(at)
         node.downUntil = this.#round + prng.between(1, faults.downRoundsMax)
       } else if (node.pausedUntil > 0 && this.#runs(node)) {
         node.pausedUntil = 0
         // The moment a stale read would happen: a leader wakes and is asked before it hears of anything.
-        if (prng.chance(0.5)) this.read(at)
+        if (prng.chance(0.5)) this.read(at, prng.chance(0.5))
       } else if (prng.chance(faults.pause)) {
-        this.counts.pauses++
+        this.counts['pauses']!++
         node.pausedUntil = this.#round + prng.between(1, faults.pauseRoundsMax)
       } else if (prng.chance(faults.hang)) {
-        this.counts.hangs++
+        this.counts['hangs']!++
         node.diskHangs = true
       } else if (prng.chance(faults.unhang)) {
         node.diskHangs = false
       }
+      if (this.#runs(node) && prng.chance(faults.compact)) this.compact(at, prng.pick([0, 1, 3, 10]))
     }
+  }
+
+  /**
+   * True if the cluster can do without this disk: of every configuration that anybody may have in force after a restart,
+   * a minority is gone. A change takes effect where it is known to be committed, so an old one may live on for a while.
+   */
+  #survives({ id }: Node): boolean {
+    const last = this.#checker.committedIndex
+    const changing = this.#nodes.some(({ disk, raft }) => {
+      const inLog = raft?.log.nextChange(last) !== undefined
+      return inLog || disk.refs.some(({ index, change }) => index > last && change !== undefined)
+    })
+    if (changing) return false
+    const known = this.#members().map(({ disk }) => Math.max(disk.hardState.commit, disk.applied))
+    const confs = this.#checker.confsSince(Math.min(last, ...known))
+    return confs.every(({ voters, votersOutgoing }) =>
+      [voters, votersOutgoing].every((each) => {
+        const gone = each.filter((voter) => voter === id || this.#wiped.has(voter)).length
+        return !each.includes(id) || gone < each.length / 2
+      }),
+    )
   }
 
   /** Any split, one-way or not; half of them cut off a leader, who may take a while to notice. */
   #partitionAtRandom(): void {
     const prng = this.#prng
-    this.counts.partitions++
+    this.counts['partitions']!++
     const order = prng.shuffle(this.ids.map((_, at) => at))
     const first = prng.chance(0.5) ? this.leaders[0] : undefined
     if (first !== undefined) order.sort((a, b) => Number(b === first) - Number(a === first))
@@ -647,7 +817,7 @@ export class RaftNetwork {
   /** Holds everything back that one node sends to another, or everything that it sends or receives. */
   #clogAtRandom(): void {
     const prng = this.#prng
-    this.counts.clogs++
+    this.counts['clogs']!++
     const until = this.#round + prng.between(1, this.#faults.clogRoundsMax)
     const at = prng.pick(this.leaders.length > 0 && prng.chance(0.5) ? this.leaders : this.ids.map((_, at) => at))
     const whole = prng.chance(0.5)
@@ -657,113 +827,45 @@ export class RaftNetwork {
     }
   }
 
-  // Checkers
-
-  #learnEntry(ref: EntryRef, previous: EntryRef | undefined): void {
-    const prevTerm = previous?.term ?? 0
-    invariant(ref.time >= (previous?.time ?? startMs), 'Log time went back', { index: ref.index, term: ref.term })
-    const key = `${ref.index}@${ref.term}`
-    const known = this.#entries.get(key)
-    if (known === undefined) {
-      this.#entries.set(key, { digest: ref.digest, time: ref.time, prevTerm })
-      return
-    }
-    invariant(
-      equalBytes(known.digest, ref.digest) && known.time === ref.time && known.prevTerm === prevTerm,
-      'Log Matching: two entries share index and term',
-      { index: ref.index, term: ref.term },
-    )
-  }
+  // Checks that need the network's own clock
 
   /** One broken clock cannot carry a stamp past the sane ones by more than the allowed error. */
-  #checkStamp(ref: EntryRef, raft: Raft): void {
-    if (this.#nodes.length < 3) return
-    const repeats = ref.index > 1 && raft.log.ref(ref.index - 1).time === ref.time
+  #checkStamp(time: number, before: number | undefined): void {
+    if (this.confState.voters.length < 3 || time === before) return
     const limit = startMs + this.#round * roundMs + skewMsMax + this.#config.maxClockErrorMs
-    invariant(repeats || ref.time <= limit, 'A stamp runs ahead of every sane clock', { time: ref.time, limit })
-  }
-
-  #checkNewLeader(node: Node, raft: Raft, term: number): void {
-    this.counts.elections++
-    const other = this.#leaderOfTerm.get(term)
-    invariant(other === undefined, 'Election Safety: two leaders in one term', { term, leaders: [other, node.id] })
-    const { hardState } = node.disk
-    invariant(
-      hardState.term === term && hardState.votedFor === node.id,
-      'A leader leads before its own vote is durable',
-      {
-        term,
-      },
-    )
-    this.#leaderOfTerm.set(term, node.id)
-    for (const [i, committedTerm] of this.#committed.entries()) {
-      // A candidate may win a term late, when a later one has a leader already: it need not hold what that one committed.
-      if (this.#committedIn[i]! >= term) break
-      invariant(raft.log.term(i + 1) === committedTerm, 'Leader Completeness: a leader lacks a committed entry', {
-        term,
-        index: i + 1,
-      })
-    }
-  }
-
-  #checkCommit(node: Node, raft: Raft): void {
-    const { commit } = raft.status
-    invariant(commit >= node.checkedCommit, 'A commit index went back')
-    for (let index = node.checkedCommit + 1; index <= commit; index++) {
-      const term = raft.log.term(index)!
-      const known = this.#committed[index - 1]
-      invariant(known === undefined || known === term, 'State Machine Safety: two entries committed at one index', {
-        index,
-        terms: [known, term],
-      })
-      if (known !== undefined) continue
-      this.#committed.push(term)
-      this.#committedIn.push(raft.status.term)
-      this.counts.committed++
-      const holders = this.#nodes.filter(({ disk }) => disk.refs[index - 1]?.term === term)
-      invariant(holders.length > this.#nodes.length / 2, 'Committed without a majority of disks', { index, term })
-    }
-    node.checkedCommit = commit
-  }
-
-  #checkTerm(node: Node, raft: Raft): void {
-    const { term, role } = raft.status
-    invariant(term >= node.term, 'A term went back', { from: node.term, to: term })
-    if (term > node.term && (role === 'candidate' || role === 'leader')) {
-      this.#openTerms.add(term)
-      const votes = this.#preVotes.get(`${node.id}@${term}`)?.size ?? 0
-      invariant(!this.#config.preVote || votes + 1 > this.ids.length / 2, 'A candidate skipped the pre-vote', { term })
-    } else if (term > node.term) {
-      invariant(this.#openTerms.has(term), 'A pre-vote raised a term before anybody campaigned in it', { term })
-    }
-    node.term = term
+    invariant(time <= limit, 'A stamp runs ahead of every sane clock', { time, limit })
   }
 
   #checkStall(node: Node): void {
     const { diskStallTicks } = this.#config
     const oldest = node.writes[0]?.tick
     if (diskStallTicks === 0 || oldest === undefined || node.ticks - oldest <= diskStallTicks) return
-    invariant(node.raft?.status.role !== 'leader', 'A leader whose disk hangs goes on leading', { node: node.id })
+    invariant(node.raft?.status.role !== 'leader', 'A leader whose disk hangs goes on leading', { node: node.at })
   }
 
-  /** A message must not leave before what it vouches for is on its sender's disk. */
-  #checkPromise({ id, disk }: Node, raft: Raft, message: Message): void {
-    const { hardState, refs } = disk
-    if (message.type === 'voteResp' && message.granted) {
-      const votedFor = message.to
-      invariant(hardState.term === message.term && hardState.votedFor === votedFor, 'A vote left before it was durable')
-      const key = `${id}@${message.term}`
-      invariant((this.#voteOf.get(key) ?? votedFor) === votedFor, 'Two votes in one term', { term: message.term })
-      this.#voteOf.set(key, votedFor)
-    } else if (message.type === 'preVoteResp' && message.granted) {
-      const key = `${message.to}@${message.term}`
-      this.#preVotes.set(key, (this.#preVotes.get(key) ?? new Set()).add(id))
-    } else if (message.type === 'appendResp' && message.accepted && message.index > 0) {
-      invariant(
-        refs.length >= message.index && refs[message.index - 1]!.term === raft.log.term(message.index),
-        'An acknowledgement left before its entry was durable',
-        { index: message.index },
-      )
-    }
+  #say(line: () => string): void {
+    this.#trace?.(`${this.#round} ${line()}`)
   }
+}
+
+/** 12 bytes that name the place, and the incarnation. */
+function peerId(at: number, incarnation: number): PeerId {
+  const bytes = new Uint8Array(16).fill(at + 1)
+  writeU32(bytes, 12, incarnation)
+  return toHex(bytes)
+}
+
+function placeOf(id: PeerId): number {
+  return parseInt(id.slice(0, 2), 16) - 1
+}
+
+/** One line for people: peers as places, digests left out. */
+function show(what: unknown): string {
+  const text = JSON.stringify(what, (key, value: unknown) =>
+    key === 'digest' || key === 'clockMs' || key === 'time' ? undefined : value,
+  )
+  return text.replaceAll(/"([0-9a-f]{2})\1{11}([0-9a-f]{8})"/g, (_, place: string, incarnation: string) => {
+    const number = parseInt(incarnation, 16)
+    return `#${parseInt(place, 16) - 1}${number === 0 ? '' : `.${number}`}`
+  })
 }

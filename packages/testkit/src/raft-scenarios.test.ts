@@ -1,10 +1,11 @@
 // Scenarios of several replicas, written out: the figures of the Raft paper, and accidents that happened elsewhere.
 import { type EntryRef } from '@cipherlog/raft'
 import { describe, expect, it } from 'vitest'
-import { type RaftDisk, RaftNetwork, raftNetworkConfig } from './raft-network.ts'
+import { type RaftDisk } from './raft-disk.ts'
+import { RaftNetwork, raftNetworkConfig } from './raft-network.ts'
 
 /** A disk whose log has the given terms; equal (index, term) have equal contents. */
-function disk(term: number, ...terms: readonly number[]): RaftDisk {
+function disk(term: number, ...terms: readonly number[]): Pick<RaftDisk, 'hardState' | 'refs'> {
   const refs = terms.map((term, i): EntryRef => ({
     term,
     index: i + 1,
@@ -16,7 +17,7 @@ function disk(term: number, ...terms: readonly number[]): RaftDisk {
   return { hardState: { term, votedFor: undefined, commit: 0 }, refs }
 }
 
-const terms = ({ refs }: RaftDisk): number[] => refs.map((ref) => ref.term)
+const terms = ({ refs }: Pick<RaftDisk, 'refs'>): number[] => refs.map((ref) => ref.term)
 /** So that a campaign is decided by logs alone. */
 const plain = { preVote: false, checkQuorum: false }
 
