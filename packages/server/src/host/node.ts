@@ -130,3 +130,357 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
 
     const faults: unknown[] = []
     let stopping = false
+    // Neither is there while the member opens, which may sign, send and fail already.
+    let transport: PeerTransport | undefined = undefined
+    let running: GroupMember | undefined = undefined
+    const fatal = (error: unknown): void => {
+      // What fails while everything is being closed fails because of that.
+      if (faults.length > 0 || stopping) return
+      faults.push(error)
+      logger.error({ err: error }, 'the node stops: keep its disk and read the error')
+      running?.halt()
+      stopAll().catch((cause: unknown) => logger.error({ err: cause }, 'the stopped node could not close its files'))
+      options.onFatal?.(error)
+    }
+    const rulesOf = (peerId: string): number | undefined =>
+      peerId === selfId ? rulesVersionMax : transport?.rulesVersionMax(peerId)
+    let url = ''
+    const member: GroupMember = await GroupMember.open({
+      keys,
+      signedGenesis,
+      ledgerOptions: { evaluator, rootOfBatch, machines: options.machines ?? [] },
+      stores: {
+        wal,
+        contents,
+        readOnly: walContents.readOnly,
+        state,
+        snapshots,
+        trail: {
+          open: (treeSize) => openFileTrail(directory.trail, treeSize),
+          install: (manifest, pairs) => installFileTrail(directory.trail, manifest, pairs),
+        },
+        signedHead,
+        joinNotes: await openJoinNotes(join(config.dataDir, 'join-notes')),
+      },
+      raft: {
+        electionTicks: config.tuning.electionTicks,
+        heartbeatTicks: config.tuning.heartbeatTicks,
+        preVote: true,
+        checkQuorum: true,
+        maxInflightMessages: 256,
+        maxInflightBytes: 32 * 1024 * 1024,
+        maxAppendBytes: 1024 * 1024,
+        maxUncommittedBytes: 64 * 1024 * 1024,
+        // Twice an election timeout without a finished write: a leader whose disk hangs must not lead.
+        diskStallTicks: config.tuning.electionTicks * 2,
+        priority: config.tuning.priority,
+        leaseMs: config.tuning.leaseMs,
+        forwardReads: true,
+        snapshotRetryTicks: config.tuning.electionTicks * 10,
+        random: Math.random,
+      },
+      tickMs: config.tuning.tickMs,
+      clock: systemClock,
+      logger,
+      memberObserver: memberObserver(metrics),
+      send: (to, header, bodies) => transport?.send(to, header, bodies) ?? false,
+      connected: (peerId) => transport?.connected(peerId) ?? false,
+      snapshotBytesPerSecond: config.storage.snapshotBytesPerSecond,
+      retention: { entriesMax: config.storage.logEntriesMax, bytesMax: config.storage.logBytesMax },
+      verifier: countingVerifier(verifier, metrics),
+      observer: replicaObserver(metrics),
+      crossCheck: crossCheckTree,
+      onMembersChanged: () => transport?.membersChanged(),
+      onFatal: fatal,
+      idleMarkMs: config.tuning.idleMarkMs,
+      pendingProposalsMax,
+      unappliedCostMsMax: config.tuning.unappliedCostMsMax,
+      applyNotes: await openApplyNotes(join(config.dataDir, 'apply-note'), logger),
+      votersSupport: () => {
+        const { voters, votersOutgoing } = member.replicator.status().configuration
+        return Math.min(...[...voters, ...votersOutgoing].map((voter) => rulesOf(voter) ?? 1))
+      },
+      admit: options.admit,
+      members: () =>
+        knownMembers(member, config, selfId).map(({ peerId, api, peers }) => ({
+          peerId,
+          api: peerId === selfId ? url : api,
+          peers,
+          connected: peerId === selfId || transport?.connected(peerId) === true,
+          rulesVersionMax: rulesOf(peerId),
+        })),
+      version: nodeVersion,
+    })
+    running = member
+    closing.push(async () => {
+      stopping = true
+      await member.stop()
+    })
+    member.replicator.onLeadershipChange(leadershipObserver(metrics, logger))
+
+    const router = new GroupRouter((from) => metrics.peerStrayFrames.inc({ peer: from }))
+    router.add(group0, member)
+    const administrators = createClusterServer({
+      cluster: member.cluster,
+      keys: () => administratorKeys(member, keys),
+      logger,
+    })
+    const network = createPeerTransport({
+      self: { peerId: selfId, tlsSeed: keys.tls },
+      cluster,
+      rulesVersionMax,
+      members: () => transportMembers(member, config, selfId),
+      listed: () => listedReplicas(member),
+      notMember: () => ({ type: 'notMember', group: group0, index: member.replicator.status().commitIndex }),
+      onNotMember: (_from, { group, index }) => {
+        if (equalBytes(group, group0)) member.notMember(index)
+      },
+      onAdmin: (socket, key) => administrators.accept(socket, key),
+      listen: config.listen.peers,
+      onFrame: (from, header, bodies) => {
+        try {
+          router.receive(from, header, bodies)
+        } catch (error) {
+          // The transport would take it for the peer's fault and close its connection.
+          if (error instanceof InvariantViolation) fatal(error)
+          else throw error
+        }
+      },
+      onStateChange: (peer, connected) => router.peerStateChanged(peer, connected),
+      logger,
+      metrics,
+    })
+    transport = network
+    const peersAddress = await network.start()
+    closing.push(() => network.close())
+    closing.push(() => administrators.close())
+    const scrubber = createScrubber(wal, {
+      clock: systemClock,
+      bytesPerSecond: config.storage.scrubBytesPerSecond,
+      onFound: (found) => {
+        metrics.scrubFindings.inc(found.mended + found.holes.length + found.headersLost)
+        const { mended, holes, headersLost } = found
+        logger.warn({ mended, holes: holes.length, headersLost }, 'rereading the log found damage')
+      },
+    })
+    const ticks = setInterval(() => {
+      member.tick()
+      if (config.storage.scrubBytesPerSecond > 0 && !walContents.readOnly) scrubber.tick().catch(fatal)
+      metrics.damagedEntries.set(wal.holes(group0).length)
+    }, config.tuning.tickMs)
+    closing.push(() => {
+      clearInterval(ticks)
+      return Promise.resolve()
+    })
+    member.start()
+    const http = createApiServer({
+      node: nodeOf(member),
+      metrics,
+      listen: config.listen.api,
+      tls: await apiIdentities(config, keys),
+      logger,
+    })
+    const bound = await http.start()
+    // Closed first, so that requests under way still get their answers.
+    closing.push(() => http.close())
+    url = `https://${bound.host.includes(':') ? `[${bound.host}]` : bound.host}:${bound.port}`
+    if (faults.length > 0) {
+      // It closed what there was at that time; the rest is closed below.
+      closed = undefined
+      throw faults[0]
+    }
+    const { origin, treeSize } = member.ledger
+    logger.info({ api: url, peerId: selfId, origin, treeSize, membership: member.membership }, 'the node is up')
+    return {
+      apiUrl: url,
+      peersAddress,
+      peerId: selfId,
+      get replica() {
+        return member.replica
+      },
+      member,
+      metrics,
+      stop: stopAll,
+    }
+  } catch (error) {
+    await stopAll()
+    throw error
+  }
+}
+
+export async function readGenesis(file: string): Promise<Uint8Array> {
+  try {
+    return new Uint8Array(await readFile(file))
+  } catch (cause) {
+    throw new CipherlogError('ERR_GENESIS_FILE', `Cannot read ${file}; copy the signed genesis of the cluster there.`, {
+      cause,
+    })
+  }
+}
+
+/**
+ * The genesis lists this replica with exactly these keys, or it joins, or joined and has a disk that says so.
+ * @throws CipherlogError `ERR_NOT_A_MEMBER`
+ */
+async function checkMember(keys: NodeKeys, members: readonly CosignerMember[], config: NodeConfig): Promise<void> {
+  const own = cosignerMemberOf(keys)
+  const listed = members.find((member) => equalBytes(member.peerId, keys.peerId))
+  const kinds = ['tlsKey', 'logKey', 'cosignerKey', 'answerKey'] as const
+  if (listed !== undefined && kinds.every((kind) => equalBytes(listed[kind], own[kind]))) return
+  if (listed === undefined && (config.join || (await isThere(join(config.dataDir, 'identity.json'))))) return
+  throw new CipherlogError(
+    'ERR_NOT_A_MEMBER',
+    `Replica ${toHex(keys.peerId)} is not listed in the genesis with these keys; use those that the genesis was made with, or set join for one that is added later.`,
+  )
+}
+
+async function isThere(file: string): Promise<boolean> {
+  return (await readIfThere(file)) !== undefined
+}
+
+/**
+ * A voter that lost its log could vote twice in a term and forget what it acknowledged: its peer id is spent.
+ * @throws CipherlogError `ERR_WAL_LOST`
+ */
+function checkWal(isEmpty: boolean, signedSize: number): void {
+  if (!isEmpty || signedSize <= genesisTreeSize) return
+  throw new CipherlogError(
+    'ERR_WAL_LOST',
+    `This replica signed a tree of ${signedSize} leaves, but its log is empty; replace it by one with new keys.`,
+    { details: { signedSize } },
+  )
+}
+
+/** Every cosigner set, the newest first. */
+function cosignerSetsOf({ ledger }: GroupMember): readonly CosignerSet[] {
+  const { cosignerSets, genesis } = ledger.registry
+  return [...cosignerSets.map(({ set }) => set).reverse(), genesis.cosigners]
+}
+
+/** Replicas of any cosigner set, with their newest keys. */
+function listedReplicas(member: GroupMember): { readonly peerId: string; readonly tlsKey: Uint8Array }[] {
+  const keys = new Map<string, Uint8Array>()
+  for (const { members } of cosignerSetsOf(member)) {
+    for (const { peerId, tlsKey } of members) if (!keys.has(toHex(peerId))) keys.set(toHex(peerId), tlsKey)
+  }
+  return [...keys].map(([peerId, tlsKey]) => ({ peerId, tlsKey }))
+}
+
+/** Who takes part in the group; for a replica that does not yet, also whom its configuration names. */
+function memberIds(member: GroupMember, config: NodeConfig): Set<string> {
+  const { voters, learners, votersOutgoing } = member.replicator.status().configuration
+  const ids = new Set([...voters, ...learners, ...votersOutgoing])
+  if (member.membership === 'joining') for (const { id } of config.peers) ids.add(id)
+  return ids
+}
+
+/** With whom frames are exchanged: members whose key the log lists, or, before it has been read, the configuration. */
+function transportMembers(member: GroupMember, config: NodeConfig, selfId: string): TransportMember[] {
+  const listed = new Map(listedReplicas(member).map(({ peerId, tlsKey }) => [peerId, tlsKey]))
+  return [...memberIds(member, config)].flatMap((peerId) => {
+    const configured = config.peers.find(({ id }) => id === peerId)
+    const named = member.addresses.get(peerId)
+    const given = configured?.tlsKey
+    const tlsKey = listed.get(peerId) ?? (config.join && given !== undefined ? fromHex(given) : undefined)
+    const address = configured?.address ?? (named === undefined ? undefined : parseAddress(named.peers))
+    return tlsKey === undefined || peerId === selfId ? [] : [{ peerId, tlsKey, address }]
+  })
+}
+
+/** Members and configured peers with their addresses, for status. */
+function knownMembers(member: GroupMember, config: NodeConfig, selfId: string): ReplicaAddress[] {
+  const ids = new Set([selfId, ...memberIds(member, config), ...config.peers.map(({ id }) => id)])
+  return [...ids].map((peerId) => {
+    const configured = config.peers.find(({ id }) => id === peerId)
+    const named = member.addresses.get(peerId)
+    const peers = configured === undefined ? (named?.peers ?? '') : formatAddress(configured.address)
+    return { peerId, peers, api: configured?.api ?? named?.api ?? '' }
+  })
+}
+
+/** Keys of replicas that may run the cluster: those of the newest set, of the members, and this one's own. */
+function administratorKeys(member: GroupMember, keys: NodeKeys): Uint8Array[] {
+  const { voters, learners, votersOutgoing } = member.replicator.status().configuration
+  const members = new Set([...voters, ...learners, ...votersOutgoing])
+  const newest = cosignerSetsOf(member)[0]!.members.map(({ tlsKey }) => tlsKey)
+  const taking = listedReplicas(member).flatMap(({ peerId, tlsKey }) => (members.has(peerId) ? [tlsKey] : []))
+  return [cosignerMemberOf(keys).tlsKey, ...newest, ...taking]
+}
+
+function memberObserver(metrics: Metrics): MemberObserver {
+  return {
+    snapshotTaken: (bytes, durationMs) => {
+      metrics.snapshotBytes.set(bytes)
+      metrics.snapshotDuration.observe(durationMs / 1000)
+    },
+    snapshotInstalled: () => metrics.snapshotsInstalled.inc(),
+    snapshotProblem: (problem) => metrics.snapshotsDiscarded.inc({ problem }),
+    snapshotChunk: (bytes) => metrics.snapshotReceivedBytes.inc(bytes),
+    payloadRepaired: () => metrics.payloadsRepaired.inc(),
+    compacted: (index) => metrics.compactedIndex.set(index),
+    trailFrom: (leaf) => metrics.trailFrom.set(leaf),
+    configuration: ({ voters, learners, votersOutgoing }) => {
+      metrics.voters.set(voters.length)
+      metrics.learners.set(learners.length)
+      metrics.joint.set(votersOutgoing.length > 0 ? 1 : 0)
+    },
+    appended: (bytes, durationMs) => {
+      metrics.walWriteBytes.inc(bytes)
+      metrics.walAppendDuration.observe(durationMs / 1000)
+      metrics.stageDuration.observe({ stage: 'appended' }, durationMs / 1000)
+    },
+  }
+}
+
+/** Like etcd, counts a change when a leader becomes known who is not the last one known. */
+function leadershipObserver(metrics: Metrics, logger: NodeLogger): (leadership: Leadership) => void {
+  let known: string | undefined
+  return ({ role, leaderId, term }) => {
+    metrics.hasLeader.set(leaderId === undefined ? 0 : 1)
+    metrics.isLeader.set(role === 'leader' ? 1 : 0)
+    if (leaderId !== undefined && leaderId !== known) {
+      known = leaderId
+      metrics.leaderChangesSeen.inc()
+    }
+    logger.info({ role, leaderId, term }, 'leadership')
+  }
+}
+
+function replicaObserver(metrics: Metrics): ReplicaObserver {
+  return {
+    refused: (code) => metrics.proposalsRefused.inc({ code }),
+    applied: ({ verdicts: all, durationMs }) => {
+      metrics.proposalsCommitted.inc()
+      metrics.applyDuration.observe(durationMs / 1000)
+      for (const verdict of all) {
+        if (verdict === verdicts.applied) metrics.proposalsApplied.inc()
+        else metrics.proposalsRejected.inc({ verdict: verdictName(verdict) })
+      }
+    },
+    pending: (count) => metrics.proposalsPending.set(count),
+    stage: (stage, durationMs) => metrics.stageDuration.observe({ stage }, durationMs / 1000),
+    treeSize: (size) => metrics.treeSize.set(size),
+    published: (size) => metrics.publishedSize.set(size),
+  }
+}
+
+function countingVerifier(verifier: ProofVerifier, metrics: Metrics): ProofVerifier {
+  return {
+    async verify(checks, options) {
+      const answers = await verifier.verify(checks, options)
+      for (const good of answers) metrics.proofVerifications.inc({ result: good ? 'good' : 'bad' })
+      return answers
+    },
+    close: () => verifier.close(),
+  }
+}
+
+/** The operator's certificate if there is one, else the replica's own: one for pinning clients, one for browsers. */
+async function apiIdentities(config: NodeConfig, keys: NodeKeys): Promise<TlsIdentity[]> {
+  if (config.tls !== undefined) {
+    const { certFile, keyFile } = config.tls
+    return [{ certificate: await readFile(certFile, 'utf8'), privateKey: await readFile(keyFile, 'utf8') }]
+  }
+  const hosts = [...new Set([config.listen.api.host, 'localhost'])]
+  return [pinnedTlsIdentity(keys.tls, `cipherlog-api-${toHex(keys.peerId)}`), browserTlsIdentity(hosts)]
+}
