@@ -145,6 +145,8 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
     const rulesOf = (peerId: string): number | undefined =>
       peerId === selfId ? rulesVersionMax : transport?.rulesVersionMax(peerId)
     let url = ''
+    /** Where the others reach this replica, unless the log names another address. */
+    let ownAddress = ''
     const member: GroupMember = await GroupMember.open({
       keys,
       signedGenesis,
@@ -205,7 +207,7 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
         knownMembers(member, config, selfId).map(({ peerId, api, peers }) => ({
           peerId,
           api: peerId === selfId ? url : api,
-          peers,
+          peers: peerId === selfId && peers === '' ? ownAddress : peers,
           connected: peerId === selfId || transport?.connected(peerId) === true,
           rulesVersionMax: rulesOf(peerId),
         })),
@@ -252,6 +254,7 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
     })
     transport = network
     const peersAddress = await network.start()
+    ownAddress = formatAddress(peersAddress)
     closing.push(() => network.close())
     closing.push(() => administrators.close())
     const scrubber = createScrubber(wal, {
