@@ -136,6 +136,13 @@ export {
 export { encodeSnapshotPair, SnapshotPairReader, snapshotValueBytesMax, type SnapshotPair } from './snapshot-pairs.ts'
 export { leafRecord, leafRecordBytesMax, type LeafRecord } from './leaf-record.ts'
 export { applyNote, stoppedEntry, type ApplyNote, type StoppedEntry } from './apply-note.ts'
+export {
+  backedUpEnvelope,
+  backedUpEnvelopes,
+  backedUpEnvelopesBytesMax,
+  envelopesPerFile,
+  type BackedUpEnvelope,
+} from './backup.ts'
 export { quarantine, signedQuarantine, type Quarantine, type SignedQuarantine } from './quarantine.ts'
 export {
   groupStart,

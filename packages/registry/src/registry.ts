@@ -100,6 +100,7 @@ export class Registry {
   readonly #events: StoredEvent[]
   /** Links of the policy chain up to the group start of this generation. */
   #earlierLinks: readonly PolicyChainLink[] = []
+  #startedAt: number
 
   /** The registry right after a genesis that was opened before; {@link fromGenesis} opens one. */
   constructor({ genesis, cluster, signed }: OpenedGenesis) {
@@ -107,6 +108,7 @@ export class Registry {
     this.genesis = genesis
     this.signedGenesis = signed
     this.#state = stateOfGenesis(cluster, genesis)
+    this.#startedAt = genesis.createdAt
     this.#events = [{ signed, digest: cluster, generation: 0, leafIndex: 0, logTime: genesis.createdAt }]
   }
 
@@ -122,6 +124,16 @@ export class Registry {
   /** 0, or that of the newest group start. */
   get generation(): number {
     return this.#state.cosignerSets.at(-1)!.generation
+  }
+
+  /** When this generation's log began: creation of the cluster, or what its group start says; milliseconds. */
+  get startedAt(): number {
+    return this.#startedAt
+  }
+
+  /** Cosigner sets of this generation, in order: the first is whom its log began with. */
+  get presentCosignerSets(): readonly CosignerSetEntry[] {
+    return this.#state.cosignerSets.filter(({ generation }) => generation === this.generation)
   }
 
   /** The origin of group 0 in this generation. */
@@ -341,6 +353,7 @@ export class Registry {
     invariant(start.registryHead.number === this.head.number, 'a generation starts at the head that was checked')
     invariant(start.generation > this.generation, 'generations only rise')
     applyGroupStart(this.#state, start)
+    this.#startedAt = start.startedAt
     this.#earlierLinks = [...earlierLinks, { event: signed, origin: this.origin, leafIndex: 0 }]
   }
 

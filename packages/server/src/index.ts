@@ -13,3 +13,5 @@ export {
 export { type ClusterApi, type NodeApi, type NodeStatus, type RequestedChange } from './node-api.ts'
 export { connectCluster, type ClusterClient, type ClusterClientOptions } from './host/cluster-client.ts'
 export { type Replicator } from './replicator.ts'
+export { backUp, openBackup, type Backup, type BackupContents } from './host/backup.ts'
+export { writeRestoredData } from './host/restored-data.ts'

@@ -399,6 +399,8 @@ export const samples: readonly Sample[] = [
   sample(format.signedQuarantine, [quarantineBytes, operatorSignatures(labels.quarantine, quarantineBytes)]),
   sample(format.groupStart, groupStartValue),
   sample(format.signedGroupStart, [groupStartBytes, operatorSignatures(labels.groupStart, groupStartBytes)]),
+  sample(format.backedUpEnvelope, { id: world.envelopeId, wraps: world.wrapsBody }),
+  sample(format.backedUpEnvelopes, [{ id: world.envelopeId, wraps: world.wrapsBody }]),
   sample(format.stoppedEntry, stoppedEntry),
   sample(format.applyNote, { version: 1, from: 1_040, ended: false, entry: stoppedEntry }),
 

@@ -38,6 +38,7 @@ import { nodeOf } from './node-facade.ts'
 import { createPeerTransport, type PeerTransport, type TransportMember } from './peers.ts'
 import { readIfThere } from './replace-file.ts'
 import { browserTlsIdentity, pinnedTlsIdentity, type TlsIdentity } from './tls.ts'
+import { openOlderTrails } from './older-trails.ts'
 import { openSignedHead } from './signed-head.ts'
 import { createThreadedEvaluator } from './vector-evaluator.ts'
 
@@ -117,6 +118,10 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
     )
     closing.push(() => verifier.close())
 
+    const olderTrails = await openOlderTrails(config.dataDir)
+    closing.push(async () => {
+      for (const trail of olderTrails.values()) await trail.close()
+    })
     const contents = walContents.group(group0)
     const isNew =
       contents.hardState === undefined &&
@@ -162,6 +167,7 @@ export async function startNode(config: NodeConfig, options: NodeOptions = {}): 
           install: (manifest, pairs) => installFileTrail(directory.trail, manifest, pairs),
         },
         signedHead,
+        olderTrails,
         joinNotes: await openJoinNotes(join(config.dataDir, 'join-notes')),
       },
       raft: {
@@ -354,10 +360,9 @@ function checkWal(isEmpty: boolean, signedSize: number): void {
   )
 }
 
-/** Every cosigner set, the newest first. */
+/** Every cosigner set of this generation, the newest first: replicas from before a restore have no part any more. */
 function cosignerSetsOf({ ledger }: GroupMember): readonly CosignerSet[] {
-  const { cosignerSets, genesis } = ledger.registry
-  return [...cosignerSets.map(({ set }) => set).reverse(), genesis.cosigners]
+  return ledger.registry.presentCosignerSets.map(({ set }) => set).reverse()
 }
 
 /** Replicas of any cosigner set, with their newest keys. */

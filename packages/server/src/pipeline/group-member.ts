@@ -31,6 +31,7 @@ import {
 } from '@cipherlog/format'
 import { splitPayloads } from '@cipherlog/format/peer-frame'
 import { Ledger, openSnapshot, readMemberAddresses, type ClosedBatch, type LedgerOptions } from '@cipherlog/machine'
+import { parseCheckpoint, parseNote } from '@cipherlog/merkle/verify'
 import { confStateOf, type RaftConfig } from '@cipherlog/raft'
 import { openPolicyChain, policyChainBytesMax } from '@cipherlog/registry'
 import {
@@ -254,14 +255,14 @@ export class GroupMember implements GroupEndpoint {
     }
     const confState =
       newest === undefined
-        ? confStateOf(genesis.cosigners.members.map(({ peerId }) => toHex(peerId)))
+        ? confStateOf(ledger.registry.presentCosignerSets[0]!.set.members.map(({ peerId }) => toHex(peerId)))
         : fromStoredConfState(newest.manifest.confState)
     const replicator: RaftReplicator = new RaftReplicator({
       config: {
         ...raft,
         id: toHex(keys.peerId),
         maxClockErrorMs: genesis.limits.maxClockErrorMs,
-        initialTimeMs: genesis.createdAt,
+        initialTimeMs: ledger.registry.startedAt,
       },
       muted,
       state: muted
@@ -292,7 +293,7 @@ export class GroupMember implements GroupEndpoint {
       state,
       ledger,
       trail,
-      resumed: await resumedWith(trail, stores.joinNotes.read()),
+      resumed: await resumedWith(trail, ledger.origin, stores.joinNotes.read()),
       addresses: await readMemberAddresses(state),
     })
     if (created === undefined) await member.#replica.resume()
@@ -395,6 +396,7 @@ export class GroupMember implements GroupEndpoint {
         clock,
         logger,
         signedHead: stores.signedHead,
+        olderTrails: stores.olderTrails,
         broadcast: (message) => {
           for (const peer of this.#cosigners()) this.#sendCosigning(peer, message)
         },
@@ -619,8 +621,8 @@ export class GroupMember implements GroupEndpoint {
    */
   async #learnTransitions(ledger: Ledger): Promise<boolean> {
     const { stores, logger } = this.#options
-    const known = new Set((await resumedWith(this.#trail, stores.joinNotes.read())).sizes)
-    const needed = ledger.registry.cosignerSets.flatMap(({ transitionSize: size }) =>
+    const known = new Set((await resumedWith(this.#trail, this.#ledger.origin, stores.joinNotes.read())).sizes)
+    const needed = ledger.registry.presentCosignerSets.flatMap(({ transitionSize: size }) =>
       size === undefined ? [] : [size],
     )
     if (needed.every((size) => known.has(size))) return true
@@ -639,7 +641,8 @@ export class GroupMember implements GroupEndpoint {
         if (file === undefined || file.size > policyChainBytesMax) continue
         const bytes = await readWhole(file)
         const { cosignerSets } = openPolicyChain(bytes, trustPolicy)
-        const sizes = new Set(cosignerSets.map(({ transitionSize }) => transitionSize))
+        const present = cosignerSets.filter(({ generation }) => generation === ledger.generation)
+        const sizes = new Set(present.map(({ transitionSize }) => transitionSize))
         if (!needed.every((size) => sizes.has(size))) continue
         await stores.joinNotes.write(transitionNotes(bytes))
         return true
@@ -679,7 +682,7 @@ export class GroupMember implements GroupEndpoint {
     const snapshot = stores.snapshots.list().find(({ manifest }) => manifest.index === index)
     if (snapshot !== undefined) this.#server.made(index, snapshot.digest)
     for (const address of await readMemberAddresses(this.#state)) this.#addresses.set(address.peerId, address)
-    this.#replica = this.#createReplica(await resumedWith(this.#trail, stores.joinNotes.read()))
+    this.#replica = this.#createReplica(await resumedWith(this.#trail, this.#ledger.origin, stores.joinNotes.read()))
     await this.#replica.resume()
     logger.info({ index, trailFrom: this.#trail.trailFrom }, 'a snapshot was installed')
     memberObserver.snapshotInstalled()
@@ -732,10 +735,14 @@ function isMember({ voters, learners, votersOutgoing }: Configuration, peerId: s
 /** What a restart found, with the notes that this replica was given when it joined. */
 async function resumedWith(
   trail: TrailStore,
+  origin: string,
   notes: readonly string[],
 ): Promise<Resumed & { readonly sizes: readonly number[] }> {
   const { checkpoint, transitions } = await resumedFrom(trail)
-  const all = [...new Set([...notes, ...transitions])]
+  // The policy chain holds those of older generations too, whose sizes mean nothing here.
+  const all = [...new Set([...notes, ...transitions])].filter(
+    (note) => parseCheckpoint(parseNote(note).text).origin === origin,
+  )
   return { checkpoint, transitions: all, sizes: all.map((note) => sizeOfNote(note)) }
 }
 

@@ -31,6 +31,8 @@ export interface MemberStores {
     /** The trail, closed, begins with this snapshot from now on. */
     install(manifest: SnapshotManifest, pairs: AsyncIterable<SnapshotPair>): Promise<void>
   }
+  /** Trails of generations before a restore, whole, by generation: what was written then is proven by them. */
+  readonly olderTrails?: ReadonlyMap<number, TrailStore>
   readonly signedHead: SignedHead
   /** Notes of transition sizes that were published before this replica came; durable when `write` resolves. */
   readonly joinNotes: { read(): readonly string[]; write(notes: readonly string[]): Promise<void> }

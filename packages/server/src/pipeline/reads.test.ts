@@ -59,6 +59,7 @@ describe('Reads, in the moment in which a batch closes', () => {
       leaves,
       stopped: () => false,
       lastClosed: () => lastClosed,
+      olderTrails: new Map(),
       policyChain: () => new Uint8Array(0),
       caughtUp: () => Promise.resolve(),
       wantMark: () => {},

@@ -52,6 +52,8 @@ export interface ReadsOptions {
   readonly stopped: () => boolean
   readonly lastClosed: () => ClosedBatch | undefined
   readonly policyChain: () => Uint8Array
+  /** By generation: whole, up to the checkpoint that the next one goes on from. */
+  readonly olderTrails: ReadonlyMap<number, TrailStore>
   /** Resolves once everything acknowledged before the call is applied here. @throws NotLeaderError, … */
   readonly caughtUp: () => Promise<void>
   /** Closes a batch soon, if this replica leads. */
@@ -163,7 +165,11 @@ export class Reads {
     const appliedLeafCount = ledger.treeSize
     const bytes = ledger.value(query.namespace, query.key)
     if (bytes === undefined) return { value: undefined, appliedLeafCount }
-    const { leaf, command, ciphertext } = decode(storedValue, bytes)
+    const { leaf, command, ciphertext, generation = 0 } = decode(storedValue, bytes)
+    if (generation !== ledger.generation) {
+      const written = await this.#writtenBefore(generation, leaf)
+      return { appliedLeafCount, value: { leaf, command, ciphertext, ...written } }
+    }
     const covered = leaf < publisher.publishedSize && publisher.publishedSize <= trail.size
     return {
       appliedLeafCount,
@@ -175,6 +181,28 @@ export class Reads {
         signed: await trail.readSigned(leaf),
         tlogProof: covered ? await this.#tlogProof(leaf) : '',
       },
+    }
+  }
+
+  /** What proves a leaf of a generation before a restore: its trail, and the checkpoint from which the next goes on. */
+  async #writtenBefore(
+    generation: number,
+    leaf: number,
+  ): Promise<Pick<StoredValue, 'record' | 'signed' | 'tlogProof'>> {
+    const trail = this.#options.olderTrails.get(generation)
+    const checkpoint = trail?.checkpoint()
+    if (trail === undefined || checkpoint === undefined) {
+      throw new CipherlogError(
+        'ERR_TRAIL_NOT_HERE',
+        `The value was written in generation ${generation}, whose trail this replica has not got; ask another one.`,
+        { details: { generation, leaf } },
+      )
+    }
+    const proof = await inclusionProof(leaf, trail.size, (level, index, width) => trail.readTile(level, index, width))
+    return {
+      record: await trail.readEntry(leaf),
+      signed: await trail.readSigned(leaf),
+      tlogProof: formatTlogProof({ index: leaf, proof, checkpoint }),
     }
   }
 

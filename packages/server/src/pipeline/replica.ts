@@ -107,6 +107,8 @@ export interface ReplicaOptions {
   readonly idleMarkMs: number
   readonly pendingProposalsMax: number
   readonly unappliedCostMsMax: number
+  /** Trails of generations before a restore, by generation. */
+  readonly olderTrails?: ReadonlyMap<number, TrailStore> | undefined
   /** The newest rules that every voter has said it knows; default: those in force, so that nobody raises them. */
   readonly votersSupport?: () => number
   /** Where this replica notes the entries at which it stops; default: nowhere that outlives it. */
@@ -256,6 +258,7 @@ export class Replica implements NodeApi {
       stopped: () => this.#stopping,
       lastClosed: () => this.#lastClosed,
       policyChain: () => this.#policyChain(),
+      olderTrails: options.olderTrails ?? new Map(),
       caughtUp: async () => this.#apply.reached(await replicator.readBarrier()),
       wantMark: () => this.#marks.want(),
     })
@@ -295,7 +298,7 @@ export class Replica implements NodeApi {
       )
     }
     this.#publisher.resume({ treeSize, ...this.#resumed })
-    for (const { transitionSize: size } of ledger.registry.cosignerSets) {
+    for (const { transitionSize: size } of ledger.registry.presentCosignerSets) {
       if (size === undefined || size <= this.#publisher.publishedSize || size >= treeSize) continue
       // Published before this replica came: it has the note.
       if (this.#transitions.has(size)) continue
