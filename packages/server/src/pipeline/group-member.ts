@@ -525,7 +525,7 @@ export class GroupMember implements GroupEndpoint {
   /** Members, and those whose signatures a transition needs. */
   #cosigners(): Set<string> {
     const { voters, learners, votersOutgoing } = this.#replicator.status().configuration
-    const sets = this.#ledger.registry.cosignerSets.slice(-2)
+    const sets = this.#ledger.registry.presentCosignerSets.slice(-2)
     const peers = new Set([...voters, ...learners, ...votersOutgoing])
     for (const { set } of sets) for (const { peerId } of set.members) peers.add(toHex(peerId))
     peers.delete(this.#selfId)
