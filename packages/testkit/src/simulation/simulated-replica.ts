@@ -52,6 +52,8 @@ export interface ReplicaWorld {
   readonly replicas: () => ReadonlyMap<string, SimulatedReplica>
   /** The replica stopped by itself; undefined `error`: it does not start. */
   readonly onStopped: (replica: SimulatedReplica, error: unknown) => void
+  /** The replica runs and takes no part: its log may have lost what it acknowledged. */
+  readonly onDoubt: (replica: SimulatedReplica) => void
 }
 
 const raftConfig = {
@@ -188,7 +190,6 @@ export class SimulatedReplica {
     )
     const contents = (await wal.open()).group(group0)
     raftChecker.opened(this.id, contents)
-    if (contents.doubt !== undefined) throw new Error(`The log is in doubt: ${contents.doubt.reason}.`)
     const snapshots = await openMemorySnapshots(disk.files(process, 'snapshots'))
     const trailDisk = disk.files(process, 'trail')
     const member = await GroupMember.open({
@@ -243,6 +244,7 @@ export class SimulatedReplica {
     })
     this.#watchApplied(member.replicator)
     this.#running = { process, member }
+    if (contents.doubt !== undefined) this.#world.onDoubt(this)
     setInterval(() => member.tick(), tickMs)
     member.start()
     for (const other of this.#world.replicas().values()) {

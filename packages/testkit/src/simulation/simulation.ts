@@ -132,6 +132,12 @@ class SimulationWorld {
       leaseMs: this.prng.chance(0.5) ? 0 : tickMs * 6,
       replicas: () => this.#byId,
       onStopped: (replica: SimulatedReplica, error: unknown) => this.#stopped(replica, error),
+      onDoubt: (replica: SimulatedReplica) => {
+        this.counts.add('replica in doubt')
+        if (!replica.damaged)
+          this.fail(new InvariantViolation(`${replica.name} is in doubt for no damage of its disk.`))
+        replica.lost = true
+      },
     }
     this.#replicas = blueprint.names.map(
       (name, at) => new SimulatedReplica(this.#replicaWorld, name, blueprint.nodeKeys[at]!, this.#fork(), at % 2 === 0),
