@@ -36,6 +36,8 @@ export interface LowLevelOptions {
 export class LowLevel {
   readonly #options: LowLevelOptions
   #session: ClientSession | undefined
+  /** Signed bytes of the bundles sealed for the session's next sequence: an answer to one uses that sequence up. */
+  #sealed = new Set<Uint8Array>()
 
   constructor(options: LowLevelOptions) {
     this.#options = options
@@ -65,7 +67,9 @@ export class LowLevel {
     options: { readonly atomic?: boolean } = {},
   ): Promise<SealedBundle> {
     this.#session ??= await ClientSession.open(this.#sessionOptions())
-    return this.#session.seal(commands, options)
+    const bundle = this.#session.seal(commands, options)
+    this.#sealed.add(bundle.signed)
+    return bundle
   }
 
   /**
@@ -75,7 +79,12 @@ export class LowLevel {
   async proposeBundle({ signed, body, heads }: SealedBundle): Promise<BundleAnswer> {
     const proposal = { kind: entryKinds.commandBundle, signed, body, receipt: false }
     const answer = await deliver(proposal, heads.length, this.#sessionOptions())
-    if (!answer.duplicate && this.#session !== undefined) this.#session.nextSequence += heads.length
+    // An answer that the log had already may still be the first one that comes here: the bytes were sent twice.
+    const isNew = this.#sealed.has(signed) || !answer.duplicate
+    if (isNew && this.#session !== undefined) {
+      this.#session.nextSequence += heads.length
+      this.#sealed = new Set()
+    }
     const { leaf, verdicts, duplicate, signedAnswer } = answer
     return { leaf, verdicts, verdictNames: verdicts.map(verdictName), duplicate, signedAnswer }
   }

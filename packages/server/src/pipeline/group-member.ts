@@ -540,6 +540,8 @@ export class GroupMember implements GroupEndpoint {
       logger.warn({ treeSize: closed.size }, 'a snapshot is still being written: this one is left out')
       return
     }
+    // A newer one, from a peer, is just taking the place of all this.
+    if (this.#ledger.appliedIndex <= this.#replicator.status().compactedIndex) return
     // The state as it is now, whatever is applied while it is read.
     const taken = this.#ledger.snapshot(closed)
     this.#taking = this.#write(taken, this.#trail)

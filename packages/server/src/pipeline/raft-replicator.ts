@@ -426,9 +426,9 @@ export class RaftReplicator implements Replicator {
 
   offerSnapshot({ index, digest }: SnapshotOffer): void {
     const { firstIndex, snapshotIndex } = this.#raft.status
-    if (this.#stopped || index <= snapshotIndex) return
+    // One that a leader sent may have taken the place of the log meanwhile, this snapshot's position included.
+    if (this.#stopped || index <= snapshotIndex || index < firstIndex) return
     const { term, configuration } = this.standingAt(index)
-    invariant(index >= firstIndex, 'A snapshot is offered of a position before the log.', { index, firstIndex })
     const { time } = this.#raft.log.ref(index)
     this.#step({ type: 'snapshotAvailable', meta: { index, term, time, confState: configuration, digest } })
   }

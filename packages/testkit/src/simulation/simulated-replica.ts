@@ -325,13 +325,14 @@ export class SimulatedReplica {
     return true
   }
 
-  /** Whether a connection to a peer would stand: it is up, and a member as far as this replica knows. */
+  /** Whether a connection to a peer would stand: it is up, and one of the two takes the other for a member. */
   #isLinkedTo(peerId: string): boolean {
-    return this.#world.replicas().get(peerId)?.isUp === true && this.#counts(peerId)
+    const peer = this.#world.replicas().get(peerId)
+    return peer?.isUp === true && (this.#isMember(peerId) || peer.#isMember(this.id))
   }
 
-  /** A replica takes frames of members; one that joins does not know who they are. */
-  #counts(peerId: string): boolean {
+  /** One that joins does not know who they are. */
+  #isMember(peerId: string): boolean {
     const member = this.#running?.member
     if (member === undefined || member.membership === 'joining') return true
     const { voters, learners, votersOutgoing } = member.replicator.status().configuration
@@ -341,9 +342,14 @@ export class SimulatedReplica {
   receive(from: SimulatedReplica, frame: Uint8Array): void {
     const running = this.running
     if (running === undefined) return
-    if (!this.#counts(from.id)) {
-      from.running?.member.notMember(running.member.replicator.status().commitIndex)
-      return
+    if (!this.#isMember(from.id)) {
+      // Who was removed learns so. A member that this replica has not heard of is ahead of it, and is listened to.
+      const { commitIndex } = running.member.replicator.status()
+      const sender = from.running?.member
+      if (sender === undefined || sender.replicator.status().commitIndex < commitIndex) {
+        sender?.notMember(commitIndex)
+        return
+      }
     }
     for (const { header, bodies } of new PeerFrameReader().push(frame)) {
       if (header.type === 'unknown' || !('group' in header)) continue

@@ -256,7 +256,7 @@ class SimulationWorld {
         .then(() => (done = true))
         .catch((error: unknown) => this.fail(error))
     })
-    const isPublished = (): boolean => this.#replicas.some(({ running }) => isQuiet(running?.member.replica.status()))
+    const isPublished = (): boolean => this.#replicas.every(({ running }) => isQuiet(running?.member.replica.status()))
     await this.#expect(() => done && isPublished(), 'set-up', setUpMsMax)
   }
 
@@ -409,7 +409,8 @@ function describeReplica(replica: SimulatedReplica): string {
   if (running === undefined) {
     return `${name}: ${replica.isUp ? 'starting' : 'down'}${replica.fault === undefined ? '' : `, ${messageOf(replica.fault)}`}`
   }
-  const { role, term, leaderId, commitIndex, appliedIndex, treeSize, publishedSize } = running.member.replica.status()
+  const { role, term, leaderId, commitIndex, appliedIndex, treeSize, publishedSize, configuration, membership } =
+    running.member.replica.status()
   const disturbed = [
     ...(running.process.paused ? ['paused'] : []),
     ...(disk.hung ? ['disk hangs'] : []),
@@ -417,7 +418,8 @@ function describeReplica(replica: SimulatedReplica): string {
   ]
   return (
     `${name}: ${role} of term ${term}, leader ${leaderId?.slice(0, 8) ?? '-'}, commit ${commitIndex}, ` +
-    `applied ${appliedIndex}, tree ${treeSize}, published ${publishedSize}, clock ${clockErrorMs.toFixed(0)} ms` +
+    `applied ${appliedIndex}, tree ${treeSize}, published ${publishedSize}, ${membership} of ` +
+    `[${configuration.voters.map((id) => id.slice(0, 8)).join(' ')}], clock ${clockErrorMs.toFixed(0)} ms` +
     (disturbed.length === 0 ? '' : `, ${disturbed.join(', ')}`)
   )
 }
