@@ -16,6 +16,7 @@ export function completeConfig(config: RaftConfig): Required<RaftConfig> {
     confChangeOnApply: config.confChangeOnApply ?? false,
     stepDownOnRemoval: config.stepDownOnRemoval ?? true,
     confChangeGuard: config.confChangeGuard ?? true,
+    confChangeValidation: config.confChangeValidation ?? true,
     caughtUpEntries: config.caughtUpEntries ?? 1000,
   }
   check(isPeerId(complete.id), 'a peer id is 32 lowercase hex digits')
@@ -36,6 +37,10 @@ export function completeConfig(config: RaftConfig): Required<RaftConfig> {
   check(Number.isSafeInteger(complete.priority) && complete.priority >= 0, 'priority is a whole number from 0')
   check(electionTicks > heartbeatTicks, 'electionTicks must exceed heartbeatTicks')
   check(leaseMs === 0 || checkQuorum, 'leaseMs needs checkQuorum: without it nobody promises to refuse votes')
+  check(
+    complete.confChangeValidation || complete.confChangeOnApply,
+    'without confChangeValidation only a host that applies changes itself (confChangeOnApply) can tell which are valid',
+  )
   return complete
 }
 

@@ -89,6 +89,11 @@ export class PendingWrites {
     return { released, snapshot }
   }
 
+  /** What leaves once write `ioId` is durable and did not wait for an earlier one; none when it is durable. */
+  heldBy(ioId: number): readonly HeldMessage[] {
+    return this.#writes.find((write) => write.ioId === ioId)?.held ?? []
+  }
+
   /** When the oldest write under way was issued. */
   get oldestTick(): number | undefined {
     return this.#writes[0]?.tick

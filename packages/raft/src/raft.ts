@@ -118,6 +118,14 @@ export class Raft {
     return this.#core.term
   }
 
+  /**
+   * The messages that wait for the append effect `ioId` and leave when `appended` is stepped: for hosts that hand them
+   * to their disk's thread instead, like the etcd-shaped view. Read only.
+   */
+  heldBy(ioId: number): readonly Message[] {
+    return this.#core.writes.heldBy(ioId)
+  }
+
   /** A snapshot of the state, for people, metrics and the shell's own decisions. */
   get status(): RaftStatus {
     const core = this.#core

@@ -90,6 +90,7 @@ export class Reconfiguration {
   /** Why a leader must not append `change` now, undefined if it may. */
   refusal(change: ConfChange): DropReason | undefined {
     const core = this.#core
+    if (!core.config.confChangeValidation) return undefined
     if (this.#pendingIndex > this.#appliedIndex) return 'conf-pending'
     if (isJoint(this.#confState) && !leavesJoint(change)) return 'conf-pending'
     const result = changeConf(this.#confState, change)

@@ -106,6 +106,11 @@ export interface RaftConfig {
   readonly stepDownOnRemoval?: boolean
   /** Refuse changes after which no quorum that answers would remain, or that promote a peer that lags. true. */
   readonly confChangeGuard?: boolean
+  /**
+   * Refuse a change while an earlier one has not taken effect, or that the configuration does not allow. true. Where it
+   * is false (etcd's DisableConfChangeValidation, for hosts that check when they apply) `confChangeOnApply` must be set.
+   */
+  readonly confChangeValidation?: boolean
   /** With `confChangeGuard`: a peer may become voter when its log ends at most so many entries before the commit index. 1000. */
   readonly caughtUpEntries?: number
 }

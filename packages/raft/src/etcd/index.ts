@@ -1,0 +1,57 @@
+/** etcd's raft as a view over the core: see README.md beside this file. */
+export { RawNode } from './raw-node.ts'
+export { MemoryStorage } from './memory-storage.ts'
+export {
+  asV2,
+  type ConfChange,
+  confChangesFromString,
+  type ConfChangeSingle,
+  confChangesToString,
+  type ConfChangeTransition,
+  type ConfChangeType,
+  type ConfChangeV1,
+  type ConfChangeV2,
+  marshalConfChange,
+  unmarshalConfChange,
+} from './conf-change.ts'
+export {
+  describeConfState,
+  describeEntries,
+  describeEntry,
+  describeHardState,
+  describeMessage,
+  describeProgress,
+  describeReady,
+  describeSnapshot,
+  describeSoftState,
+} from './describe.ts'
+export { EtcdError, type EtcdErrorCode } from './errors.ts'
+export {
+  type BasicStatus,
+  type Config,
+  type ConfState,
+  emptyConfState,
+  emptyHardState,
+  emptySnapshot,
+  type Entry,
+  type EntryType,
+  type HardState,
+  isEmptyHardState,
+  isLocalMessageTarget,
+  localAppendThread,
+  localApplyThread,
+  type Message,
+  messageOf,
+  type MessageType,
+  messageTypes,
+  type Progress,
+  type ProgressStateType,
+  type Ready,
+  type ReadState,
+  type Snapshot,
+  type SnapshotMetadata,
+  type SoftState,
+  type StateType,
+  type Status,
+  type Storage,
+} from './types.ts'
