@@ -13,7 +13,15 @@ import { ClusterAdmin } from './admin.ts'
 import { bringIn, listCosigner, removeMember, type NewMember, type Progress } from './change-members.ts'
 import { freePorts } from './free-ports.ts'
 import { clusterFiles, listNodes, type NodeFiles } from './layout.ts'
-import { apiUrl, peerIdOf, peersAddress, setAside, writeNodeFiles, type NodeAddress } from './node-files.ts'
+import {
+  apiUrl,
+  peerIdOf,
+  peersAddress,
+  setAside,
+  writeNodeFiles,
+  type NodeAddress,
+  type NodePlan,
+} from './node-files.ts'
 import { runningPid, stopRunning } from './pid-file.ts'
 import { formatProfile, readProfile } from './profile.ts'
 import { startNodes } from './run-nodes.ts'
@@ -71,7 +79,7 @@ export async function addLocal(
     throw new CipherlogError('ERR_DIRECTORY', `A cluster has at most ${cosignersMax} replicas; remove one first.`)
   }
   const number = (nodes.at(-1)?.number ?? 0) + 1
-  const files = await writeNew(directory, number, generateNodeKeys(), admin)
+  const files = await writeNew(directory, number, log, admin)
   return joinLocal(await localNode(files), directory, log, admin, progress)
 }
 
@@ -97,7 +105,7 @@ export async function replaceLocal(
     keys,
     api: api.port,
     peers: peers.port,
-    others: await othersOf(admin, lost.address.peerId),
+    others: await othersOf(admin, log, lost.address.peerId),
     join: true,
   })
   return joinLocal(await localNode(next), directory, log, admin, progress, lost.address.peerId)
@@ -168,20 +176,29 @@ async function joinLocal(
   return address
 }
 
-async function writeNew(directory: string, number: number, keys: NodeKeys, admin: ClusterAdmin): Promise<NodeFiles> {
+async function writeNew(directory: string, number: number, log: Cipherlog, admin: ClusterAdmin): Promise<NodeFiles> {
+  const keys = generateNodeKeys()
   const [api, peers] = await freePorts(2)
   return writeNodeFiles(directory, number, {
     keys,
     api: api!,
     peers: peers!,
-    others: await othersOf(admin, toHex(keys.peerId)),
+    others: await othersOf(admin, log, toHex(keys.peerId)),
     join: true,
   })
 }
 
-async function othersOf(admin: ClusterAdmin, self: string): Promise<NodeAddress[]> {
+/** Who is there already, with the keys by which a replica that knows only the genesis recognises them. */
+async function othersOf(admin: ClusterAdmin, { view }: Cipherlog, self: string): Promise<NodePlan['others']> {
   const { peers } = await admin.status()
-  return peers.filter((peer) => peer.peerId !== self && peer.peers !== '')
+  const { registry } = await view.refresh()
+  const listed = registry.cosignerSets.flatMap(({ set }) => set.members)
+  return peers
+    .filter((peer) => peer.peerId !== self && peer.peers !== '' && (peer.voter || peer.learner))
+    .map(({ peerId, peers: address, api }) => {
+      const member = listed.find((candidate) => toHex(candidate.peerId) === peerId)
+      return { peerId, peers: address, api, ...(member === undefined ? {} : { tlsKey: toHex(member.tlsKey) }) }
+    })
 }
 
 /** The same node, an incarnation before. */

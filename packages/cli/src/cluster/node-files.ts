@@ -19,8 +19,8 @@ export interface NodePlan {
   /** Ports on the loopback interface. */
   readonly api: number
   readonly peers: number
-  /** The other replicas. */
-  readonly others: readonly NodeAddress[]
+  /** The other replicas; with the TLS key, hex, of those that the genesis does not list. */
+  readonly others: readonly (NodeAddress & { readonly tlsKey?: string })[]
   /** It is not in the first configuration of the cluster: it waits until a leader finds it. */
   readonly join: boolean
 }
@@ -39,7 +39,12 @@ export async function writeNodeFiles(directory: string, number: number, plan: No
     genesis_file: `../../${clusterFiles.genesis}`,
     ...(plan.join ? { join: true } : {}),
     listen: { api: `127.0.0.1:${plan.api}`, peers: peersAddress(plan.peers) },
-    peers: plan.others.map(({ peerId, peers, api }) => ({ id: peerId, address: peers, api })),
+    peers: plan.others.map(({ peerId, peers, api, tlsKey }) => ({
+      id: peerId,
+      address: peers,
+      api,
+      ...(tlsKey === undefined ? {} : { tls_key: tlsKey }),
+    })),
   }
   await writeFile(files.configFile, stringify(config))
   return files
