@@ -120,9 +120,12 @@ describe('three groups over one connection per peer and one log', () => {
     for (const { transport } of hosts) transport.membersChanged()
     const leaderOf = (group: number): RaftReplicator | undefined =>
       hosts.map(({ replicators }) => replicators[group]!).find((each) => each.leadingSince() !== undefined)
-    await vi.waitFor(() => expect([0, 1, 2].map((group) => leaderOf(group) !== undefined)).toEqual([true, true, true]), {
-      timeout: 10_000,
-    })
+    await vi.waitFor(
+      () => expect([0, 1, 2].map((group) => leaderOf(group) !== undefined)).toEqual([true, true, true]),
+      {
+        timeout: 10_000,
+      },
+    )
     const indexes: number[] = []
     for (let i = 0; i < 30; i++) {
       const group = i % 3
@@ -145,7 +148,13 @@ describe('three groups over one connection per peer and one log', () => {
     const [first, second] = hosts as [Host, Host, Host]
     const terms = (): number[] => second.replicators.map((replicator) => replicator.status().term)
     const before = terms()
-    const stray = { type: 'vote', group: new Uint8Array(16).fill(9), term: 99, lastLogIndex: 99, lastLogTerm: 99 } as const
+    const stray = {
+      type: 'vote',
+      group: new Uint8Array(16).fill(9),
+      term: 99,
+      lastLogIndex: 99,
+      lastLogTerm: 99,
+    } as const
     await vi.waitFor(() => expect(first.transport.send(second.id, stray)).toBe(true))
     await vi.waitFor(() => expect(second.strays).toEqual([first.id]))
     expect(terms()).toEqual(before)
