@@ -249,7 +249,7 @@ describe('API server', () => {
   })
 
   it.each([
-    ['a kind that is none', { kind: 4, signed: utf8('a') }],
+    ['a kind that is none', { kind: 5, signed: utf8('a') }],
     ['nothing signed', { kind: 3 }],
     ['a body where none belongs', { kind: 1, signed: utf8('a'), body: utf8('b') }],
     ['something signed above the limit', { kind: 3, signed: new Uint8Array(1_048_576 + 4097) }],

@@ -46,26 +46,11 @@ export function newestWithin(snapshots: SnapshotStore, { baseIndex }: WalGroupCo
 export const metaOf = ({ manifest: { index, term, time }, digest }: StoredSnapshot) => ({ index, term, time, digest })
 
 /**
- * A replica in doubt must take no part (docs/formats/wal.md "Doubt").
- * @throws CipherlogError `ERR_WAL_DOUBT`
- */
-export function refuseDoubt({ doubt }: Pick<WalGroupContents, 'doubt'>): void {
-  if (doubt === undefined) return
-  const { reason, fromIndex, termUnknown } = doubt
-  throw new CipherlogError(
-    'ERR_WAL_DOUBT',
-    `The log lost records from entry ${fromIndex} on that this replica may have acknowledged, or a vote; replace it by one with new keys.`,
-    { details: { reason, fromIndex, termUnknown } },
-  )
-}
-
-/**
  * A crash between the state's installation and the log's: the log is put after the snapshot that the state is of.
- * @throws CipherlogError `ERR_WAL_DOUBT`; `ERR_WAL_LOST` if the log lacks what the state holds, and no snapshot explains it.
+ * @throws CipherlogError `ERR_WAL_LOST` if the log lacks what the state holds, and no snapshot explains it.
  */
 export async function finishInstallation(stores: MemberStores, ledger: Ledger): Promise<WalGroupContents> {
   const { wal, contents, snapshots } = stores
-  refuseDoubt(contents)
   const { appliedIndex } = ledger
   const snapshot = snapshots.list().find(({ manifest }) => manifest.index === appliedIndex)
   const last = contents.baseIndex + contents.refs.length
