@@ -122,6 +122,7 @@ export class FaultInjector {
     this.#active = false
     const { network, replicas, scheduler } = this.#world
     network.calm()
+    this.#reconnect()
     for (const replica of replicas) {
       const { disk, process } = replica
       disk.full = false
@@ -130,6 +131,18 @@ export class FaultInjector {
       disk.unhang()
       if (process?.paused === true) scheduler.resume(process)
       if (!replica.isUp && !replica.lost) this.restart(replica, 0)
+    }
+  }
+
+  /** What was lost on a connection is followed by a new connection, on which peers say again what they say first. */
+  #reconnect(): void {
+    const { replicas, scheduler } = this.#world
+    for (const { running } of replicas) {
+      if (running === undefined) continue
+      for (const peer of replicas) {
+        if (!peer.isUp || peer.running === running) continue
+        scheduler.after(1, running.process, 'connected', () => running.member.peerStateChanged(peer.id, true))
+      }
     }
   }
 
@@ -156,7 +169,7 @@ export class FaultInjector {
     if (network.isCut && this.#prng.chance(heal)) {
       counts.add('partition healed')
       network.heal()
-      for (const { running } of replicas) running?.member.replica.peerConnected()
+      this.#reconnect()
     }
     if (!network.isCut && this.#prng.chance(partition)) this.#partition()
     if (this.#prng.chance(losePowerEverywhere)) {
