@@ -51,7 +51,7 @@ export const mutants: readonly Mutant[] = [
       },
     ],
     caughtBy: 'core',
-    seeds: 400,
+    seeds: 100,
     says: /committed|majority/i,
   },
   {
@@ -189,7 +189,7 @@ export const mutants: readonly Mutant[] = [
       },
     ],
     caughtBy: 'core',
-    seeds: 400,
+    seeds: 200,
     says: /read is stale/,
   },
   {
@@ -250,7 +250,7 @@ export const mutants: readonly Mutant[] = [
       },
     ],
     caughtBy: 'core',
-    seeds: 400,
+    seeds: 200,
     says: /disk hangs/,
   },
   {
@@ -312,6 +312,174 @@ export const mutants: readonly Mutant[] = [
     caughtBy: 'core',
     seeds: 20,
     says: /majority|Election Safety|skipped the pre-vote/,
+  },
+  {
+    name: 'stale-configuration-after-snapshot',
+    about: 'a follower that installs a snapshot keeps the configuration it had',
+    source: 'openraft#1808: disjoint quorums, lost commits',
+    patches: [
+      {
+        file: following,
+        find: 'core.reconfiguration.restore(meta.confState, meta.index)',
+        replace: 'core.reconfiguration.restore(core.reconfiguration.confState, meta.index)',
+      },
+    ],
+    caughtBy: 'core',
+    seeds: 200,
+    says: /Membership/,
+  },
+  {
+    name: 'learner-counted-in-quorum',
+    about: 'the acknowledgement of a learner counts towards a majority of the voters',
+    source: 'Raft §4.2.1',
+    patches: [
+      {
+        file: replication,
+        find: 'const index = jointCommittedIndex(core.reconfiguration.confState, this.#matchOf)',
+        replace:
+          'const { voters, learners, votersOutgoing } = core.reconfiguration.confState\n' +
+          '    const index = jointCommittedIndex({ voters: [...voters, ...learners], votersOutgoing }, this.#matchOf)',
+      },
+    ],
+    caughtBy: 'core',
+    seeds: 200,
+    says: /majority of disks|in time/,
+  },
+  {
+    name: 'joint-change-asks-one-majority',
+    about: 'a joint configuration commits with a majority of the new voters alone',
+    source: 'Raft §4.3',
+    patches: [
+      {
+        file: source('quorum'),
+        find: 'return votersOutgoing.length === 0 ? incoming : Math.min(incoming, committedIndex(votersOutgoing, matchOf))',
+        replace: 'return votersOutgoing.length === 0 ? incoming : incoming',
+      },
+    ],
+    caughtBy: 'core',
+    seeds: 200,
+    says: /majority of disks/,
+  },
+  {
+    name: 'change-takes-effect-before-it-is-durable',
+    about: 'a replica uses a configuration that is committed but not on its own disk',
+    source: 'Raft §4.1; a crash brings the old configuration back',
+    patches: [
+      {
+        file: source('core'),
+        find: 'return Math.min(this.commit, this.writes.durableIndex)',
+        replace: 'return this.commit',
+      },
+    ],
+    caughtBy: 'core',
+    seeds: 60,
+    says: /not on the disk|committed is so no longer|Membership|not those/,
+  },
+  {
+    name: 'two-changes-under-way',
+    about: 'a leader appends a change of membership while the one before is not in effect',
+    source: 'Raft §4.1: the single-server bug of 2015; openraft#1802: commit without a quorum',
+    patches: [
+      {
+        file: source('reconfiguration'),
+        find: "if (this.#pendingIndex > this.#appliedIndex) return 'conf-pending'",
+        replace: '',
+      },
+    ],
+    caughtBy: 'core',
+    seeds: 400,
+    says: /Membership|cannot be applied|majority|Leader Completeness|State Machine Safety/,
+  },
+  {
+    name: 'removed-leader-counts-itself',
+    about: 'a leader that is no voter any more goes on and counts itself',
+    source: 'Raft §4.2.2; etcd-io/raft#83',
+    patches: [
+      {
+        file: source('reconfiguration'),
+        find: 'if (core.config.stepDownOnRemoval) core.election.becomeFollower(core.term, undefined)\n      return',
+        replace: '',
+      },
+      {
+        file: replication,
+        find: 'const index = jointCommittedIndex(core.reconfiguration.confState, this.#matchOf)',
+        replace:
+          'const { voters: named, votersOutgoing } = core.reconfiguration.confState\n' +
+          '    const voters = named.includes(core.id) ? named : [...named, core.id]\n' +
+          '    const index = jointCommittedIndex({ voters, votersOutgoing }, this.#matchOf)',
+      },
+    ],
+    caughtBy: 'core',
+    seeds: 400,
+    says: /majority of disks/,
+  },
+  {
+    name: 'vote-of-a-wiped-node',
+    about: 'a node that lost its disk comes back under its old id',
+    source: 'dragonboat#256; Raft §11: amnesia',
+    patches: [
+      {
+        file: 'packages/testkit/src/raft-network.ts',
+        find: 'node.incarnation++',
+        replace: '',
+      },
+    ],
+    caughtBy: 'core',
+    seeds: 100,
+    says: /Two votes|Two leaders|two leaders|Completeness|majority|committed|acknowledged|beyond the log|skipped/,
+  },
+  {
+    name: 'lease-without-check-quorum',
+    about: 'a leader reads by lease although nobody refuses votes for its sake',
+    source: 'Raft §6.4.1; etcd: ReadOnlyLeaseBased needs CheckQuorum',
+    patches: [{ file: election, find: 'if (!config.checkQuorum) return false\n', replace: 'return false\n' }],
+    caughtBy: 'core',
+    seeds: 500,
+    says: /read is stale/,
+  },
+  {
+    name: 'lease-survives-a-transfer',
+    about: 'a leader that told another to campaign reads by lease on',
+    source: 'Raft §3.10 and §6.4.1 together',
+    patches: [{ file: source('leases'), find: ' || transfer.told ||', replace: ' || transfer.told === undefined ||' }],
+    caughtBy: 'core',
+    seeds: 400,
+    says: /read is stale/,
+  },
+  {
+    name: 'snapshot-ack-lost',
+    about: 'a peer whose snapshot the leader never hears of again gets nothing any more',
+    source: 'NuRaft#121, etcd#10308: stuck after a snapshot',
+    patches: [
+      {
+        file: replication,
+        find: 'if (config.snapshotRetryTicks > 0) this.#retrySnapshots()',
+        replace: '',
+      },
+      {
+        file: following,
+        find: 'this.#install(meta)\n        return this.#accept(from, core.log.lastIndex)',
+        replace: 'this.#install(meta)\n        return',
+      },
+    ],
+    caughtBy: 'core',
+    seeds: 400,
+    says: /in time/,
+  },
+  {
+    name: 'follower-answers-for-old-question',
+    about: 'a follower takes the answer to an earlier question for a newer read',
+    source: 'etcd-io/raft PR#397, forwarded',
+    patches: [
+      {
+        file: source('reads'),
+        find: 'const context = this.#asked.get(question)',
+        replace: 'const context = this.#asked.get(question) ?? [...this.#asked.values()].at(-1)',
+      },
+    ],
+    caughtBy: 'core',
+    seeds: 400,
+    says: /read is stale/,
   },
 ]
 

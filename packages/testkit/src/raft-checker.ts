@@ -158,6 +158,12 @@ export class RaftChecker {
     }
   }
 
+  /** A leader of `term` answered a read alone: while its lease runs nobody else may have been elected (Raft §6.4.1). */
+  checkLease(term: number): void {
+    const newest = Math.max(...this.#leaderOfTerm.keys())
+    invariant(newest <= term, 'A read is stale, or may be: by lease, under another leader', { term, newest })
+  }
+
   isLeaderOf(term: number, id: PeerId): boolean {
     return this.#leaderOfTerm.get(term) === id
   }

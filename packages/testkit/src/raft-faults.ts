@@ -68,7 +68,7 @@ export const noRaftFaults: RaftFaults = {
 const counted = [
   ...['elections', 'stepDowns', 'committed', 'proposed', 'lost', 'forwarded', 'truncations'],
   ...['reads', 'readsFailed', 'leaseReads', 'followerReads'],
-  ...['crashes', 'tornWrites', 'wipes', 'dropped', 'duplicated', 'clogs', 'pauses', 'partitions', 'hangs'],
+  ...['crashes', 'tornWrites', 'wipes', 'dropped', 'duplicated', 'clogs', 'pauses', 'partitions', 'hangs', 'coups'],
   ...['confChanges', 'jointConfs', 'learners', 'replaced', 'transfers', 'transfersFailed'],
   ...['compactions', 'snapshotsInstalled', 'snapshotsFailed', 'snapshotStatusLost', 'slept'],
 ] as const

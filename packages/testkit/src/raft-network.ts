@@ -298,6 +298,32 @@ export class RaftNetwork {
     else this.step(this.leaders[0] ?? at, { type: 'transferLeadership', to: this.#prng.pick(this.ids) })
   }
 
+  /** Cuts a leader off at the moment another one is made, by its own wish or not: it does not know that it is deposed. */
+  coup(): void {
+    const [leader] = this.leaders
+    const others = this.running.filter((at) => at !== leader)
+    if (leader === undefined || others.length === 0) return
+    this.counts['coups']!++
+    const next = this.#prng.pick(others)
+    if (this.#prng.chance(0.3)) {
+      // It sleeps through it, and is asked as soon as it wakes.
+      this.counts['pauses']!++
+      this.#node(leader).pausedUntil = this.#round + 4 * this.#config.electionTicks
+      return
+    }
+    if (this.#prng.chance(0.5)) {
+      this.step(leader, { type: 'transferLeadership', to: this.#node(next).id })
+      this.settle()
+    } else {
+      this.step(next, { type: 'campaign' })
+    }
+    this.partition(
+      this.#positions((_, at) => at !== leader),
+      [leader],
+      this.#prng.chance(0.5),
+    )
+  }
+
   /** Proposes a fresh payload of `bytes` at node `at`, without settling. */
   propose(at: number, bytes = 10): number {
     const proposalId = ++this.#lastProposal
@@ -321,8 +347,10 @@ export class RaftNetwork {
     this.#readFloor.set(context, this.#checker.committedIndex)
     const wasLeader = this.#node(at).raft?.status.role === 'leader'
     const effects = this.step(at, { type: 'readIndex', context, lease, monotonicMs: this.#round * roundMs })
-    if (effects.some(({ type }) => type === 'readReady') && this.confState.voters.length > 1)
+    if (effects.some(({ type }) => type === 'readReady') && this.confState.voters.length > 1) {
       this.counts['leaseReads']!++
+      this.#checker.checkLease(this.#node(at).raft!.status.term)
+    }
     if (!wasLeader) this.counts['followerReads']!++
     return context
   }
@@ -591,6 +619,13 @@ export class RaftNetwork {
     node.term = raft.status.term
     if (raft.status.quiesced && !before.quiesced) this.counts['slept']!++
     for (const effect of effects) this.#handle(node, raft, effect)
+    const after = raft.status
+    if (before.role === 'leader' && after.role === 'leader' && after.commit > before.commit) {
+      const term = raft.log.term(after.commit)
+      invariant(term === after.term, 'A leader committed an entry of an earlier term by counting (Raft §3.6.2)', {
+        term,
+      })
+    }
     const confIndex = Math.min(before.commit, before.durableIndex)
     if (node.raft === raft) {
       this.counts['committed']! += this.#checker.checkCommit(
@@ -768,7 +803,7 @@ export class RaftNetwork {
       } else if (node.pausedUntil > 0 && this.#runs(node)) {
         node.pausedUntil = 0
         // The moment a stale read would happen: a leader wakes and is asked before it hears of anything.
-        if (prng.chance(0.5)) this.read(at, prng.chance(0.5))
+        if (prng.chance(0.7)) this.read(at, prng.chance(0.7))
       } else if (prng.chance(faults.pause)) {
         this.counts['pauses']!++
         node.pausedUntil = this.#round + prng.between(1, faults.pauseRoundsMax)
