@@ -89,3 +89,24 @@ test('replicas join, are replaced after losing their disk, and leave, while the 
   const gone = await cipherlog('cluster', 'transfer', added.peerId)
   expect(JSON.parse(gone.err)).toMatchObject({ error: { code: expect.stringMatching(/^ERR_TRANSFER_/) as string } })
 })
+
+test('a backup without keys brings the log back as the next generation, with what came after it gone', async () => {
+  const backup = join(folder, 'backup')
+  const { treeSize } = await json<{ treeSize: number }>('backup', backup, '--node', '3')
+  await json('put', 'orders', 'too late', '4')
+  const running = await cipherlog('restore', backup)
+  expect(JSON.parse(running.err)).toMatchObject({ error: { code: 'ERR_ALREADY_RUNNING' } })
+  await json('down')
+  for (const number of ['1', '2', '3']) expect(await json('node', 'fsck', number)).toMatchObject({ good: true })
+
+  expect(await json('restore', backup, '--nodes', '1')).toMatchObject({ generation: 1, treeSize })
+  await json('up', '--detach')
+  expect(await json('get', 'orders', 'after')).toMatchObject({ value: 3 })
+  expect(JSON.parse((await cipherlog('get', 'orders', 'too late')).err)).toMatchObject({
+    error: { code: 'ERR_NOT_FOUND' },
+  })
+  await json('put', 'orders', 'new', '5')
+  expect(await json('get', 'orders', 'new')).toMatchObject({ value: 5 })
+  const trails = [join(nodeDirectory(1), 'data', 'trail'), '--older', join(nodeDirectory(1), 'data', 'trail-0')]
+  expect(await json('audit', 'verify', ...trails)).toMatchObject({ valid: true, complete: true })
+})

@@ -1,12 +1,14 @@
 /** The command line: which commands there are, and how whatever happens becomes an exit code. */
 import { Command, CommanderError } from 'commander'
 import { addAudit } from './commands/audit.ts'
+import { addBackup } from './commands/backup.ts'
 import { addClients } from './commands/clients.ts'
 import { addCluster } from './commands/cluster.ts'
 import { addDemo } from './commands/demo.ts'
 import { addDown } from './commands/down.ts'
 import { addInit } from './commands/init.ts'
 import { addKeys } from './commands/keys.ts'
+import { addNode } from './commands/node.ts'
 import { addNamespaces } from './commands/namespaces.ts'
 import { addReceipt } from './commands/receipt.ts'
 import { addStatus } from './commands/status.ts'
@@ -21,7 +23,7 @@ import { version } from './version.ts'
 
 /** In the order of the help. */
 const adders = [
-  ...[addInit, addUp, addDown, addStatus, addCluster, addNamespaces, addKeys, addClients],
+  ...[addInit, addUp, addDown, addStatus, addCluster, addNode, addBackup, addNamespaces, addKeys, addClients],
   ...[addValues, addSums, addWatch, addReceipt, addAudit, addDemo],
 ]
 

@@ -12,6 +12,7 @@
  */
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { CipherlogError } from '@cipherlog/core'
 
 export const clusterFiles = {
   profile: 'cipherlog.toml',
@@ -31,6 +32,7 @@ export interface NodeFiles {
   readonly logFile: string
   /** There while a process was left running. */
   readonly pidFile: string
+  readonly dataDirectory: string
   readonly trailDirectory: string
 }
 
@@ -43,6 +45,7 @@ export function nodeFiles(clusterDirectory: string, number: number): NodeFiles {
     keysFile: join(directory, 'node.keys'),
     logFile: join(directory, 'node.log'),
     pidFile: join(directory, 'node.pid'),
+    dataDirectory: join(directory, 'data'),
     trailDirectory: join(directory, 'data', 'trail'),
   }
 }
@@ -61,4 +64,11 @@ export async function listNodes(clusterDirectory: string): Promise<NodeFiles[]> 
     .map(Number)
     .sort((a, b) => a - b)
     .map((number) => nodeFiles(clusterDirectory, number))
+}
+
+/** @throws CipherlogError `ERR_DIRECTORY` if there is no such node. */
+export async function nodeNumbered(clusterDirectory: string, number: number): Promise<NodeFiles> {
+  const node = (await listNodes(clusterDirectory)).find((candidate) => candidate.number === number)
+  if (node !== undefined) return node
+  throw new CipherlogError('ERR_DIRECTORY', `There is no node ${number} in ${clusterDirectory}/nodes; look there.`)
 }

@@ -15,6 +15,7 @@ import { progressBar } from '../progress-bar.ts'
 interface VerifyOptions {
   readonly policy?: string
   readonly earlier: readonly string[]
+  readonly older: readonly string[]
   readonly filesOnly?: boolean
 }
 
@@ -26,6 +27,7 @@ export function addAudit(program: Command, io: Io): void {
     .argument('<trail>', 'folder with the files of a trail, such as a copy of nodes/1/data/trail')
     .option('--policy <file>', 'trust policy; default: that of --dir')
     .option('--earlier <file>', 'a checkpoint you kept: the trail must extend it; may be repeated', collect, [])
+    .option('--older <folder>', 'trail of an older generation, oldest first; may be repeated', collect, [])
     .option('--files-only', 'check signatures, tree and digests, without computing verdicts and sums again')
     .action(async (trail: string, options: VerifyOptions, command: Command) => {
       const { output, directory } = contextOf(command, io)
@@ -35,7 +37,7 @@ export function addAudit(program: Command, io: Io): void {
         import('../cluster/trust-policy.ts'),
       ])
       const trustPolicy = await readTrustPolicy(options.policy ?? join(directory, clusterFiles.trustPolicy))
-      await requireDirectory(trail)
+      for (const folder of [trail, ...options.older]) await requireDirectory(folder)
       const earlier = await Promise.all(options.earlier.map(readCheckpoint))
       const verifier = await createWorkerVerifier({ threads: Math.min(8, availableParallelism()) })
       try {
@@ -43,8 +45,9 @@ export function addAudit(program: Command, io: Io): void {
           trustPolicy,
           verifier,
           earlier,
+          olderGenerations: options.older.map((folder) => trailDirectory(folder)),
           replay: options.filesOnly !== true,
-          onProgress: showProgress(output),
+          onProgress: showAuditProgress(output),
         })
         output.progress(undefined)
         output.result(report, formatReport(report))
@@ -71,7 +74,7 @@ async function readCheckpoint(file: string): Promise<Seen> {
 }
 
 /** A bar for each step, since they go at different paces. */
-function showProgress(output: Output): (progress: AuditProgress) => void {
+export function showAuditProgress(output: Output): (progress: AuditProgress) => void {
   let [current, start, shownAt] = ['', 0, 0]
   return ({ step, done, total }) => {
     const now = performance.now()

@@ -7,7 +7,7 @@ import { z } from 'zod'
 import { integer } from '../arguments.ts'
 import type { ClusterAdmin, ClusterStatus, PeerStatus } from '../cluster/admin.ts'
 import type { NewMember, Progress } from '../cluster/change-members.ts'
-import { listNodes, type NodeFiles } from '../cluster/layout.ts'
+import { nodeNumbered, type NodeFiles } from '../cluster/layout.ts'
 import { type NodeAddress } from '../cluster/node-files.ts'
 import { contextOf, type Context, type Io } from '../context.ts'
 import { UsageError } from '../exit-codes.ts'
@@ -140,11 +140,8 @@ function showProgress({ output }: Context): Progress {
     )
 }
 
-async function nodeOf({ directory }: Context, replica: string): Promise<NodeFiles> {
-  const number = integer(1, 99)(replica)
-  const node = (await listNodes(directory)).find((candidate) => candidate.number === number)
-  if (node === undefined) throw new UsageError(`There is no node ${number} in this folder; name it by its peer id.`)
-  return node
+function nodeOf({ directory }: Context, replica: string): Promise<NodeFiles> {
+  return nodeNumbered(directory, integer(1, 99)(replica))
 }
 
 async function peerIdOf(context: Context, replica: string): Promise<string> {
