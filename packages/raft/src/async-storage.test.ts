@@ -16,6 +16,18 @@ describe('a message waits for the disk', () => {
     expect(node.sent('voteResp')).toMatchObject([{ to: b, granted: true, term: 2 }])
   })
 
+  it('heldBy() shows what waits for a write, until it leaves', () => {
+    const node = new TestNode({ term: 1 })
+    const [write] = node.receive({ type: 'vote', from: b, term: 2, lastLogIndex: 0, lastLogTerm: 0 })
+    const { ioId } = write as { ioId: number }
+    const [held] = node.raft.heldBy(ioId)
+    expect(held).toMatchObject({ type: 'voteResp', to: b, granted: true })
+    expect(node.raft.heldBy(ioId + 1)).toEqual([])
+    node.persist()
+    expect(node.sent('voteResp')[0]).toBe(held)
+    expect(node.raft.heldBy(ioId)).toEqual([])
+  })
+
   it('a candidate does not lead before its own vote is durable, even with the votes of all others', () => {
     const node = new TestNode()
     node.step({ type: 'campaign' })

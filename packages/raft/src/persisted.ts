@@ -4,7 +4,7 @@ import { RaftLog } from './log.ts'
 import { type ConfState, isConfState, isSnapshotMeta, type SnapshotMeta } from './membership.ts'
 import { isEntryRef } from './messages.ts'
 import { isCount, isTerm } from './numbers.ts'
-import { type HardState, type PersistedState } from './types.ts'
+import { type HardState, type PersistedState, type RaftConfig } from './types.ts'
 
 export interface Loaded {
   readonly log: RaftLog
@@ -18,7 +18,10 @@ export interface Loaded {
 }
 
 /** @throws {@link RaftStateError} `ERR_RAFT_STATE` */
-export function loadPersisted(initialTimeMs: number, persisted: PersistedState): Loaded {
+export function loadPersisted(
+  { initialTimeMs, confChangeValidation }: Pick<Required<RaftConfig>, 'initialTimeMs' | 'confChangeValidation'>,
+  persisted: PersistedState,
+): Loaded {
   const { hardState, base = { index: 0, term: 0, time: initialTimeMs }, confState, snapshot } = persisted
   const { applied = base.index, confIndex = 0 } = persisted
   const { term, votedFor, commit } = hardState
@@ -49,7 +52,8 @@ export function loadPersisted(initialTimeMs: number, persisted: PersistedState):
   require(applied >= base.index, 'lost entries that the machine has not applied', { applied, base })
   require(confIndex >= base.index, 'lost changes of membership with the compacted log', { confIndex, base })
   require(term > 0 || votedFor === undefined, 'has a vote without a term', {})
-  // A leader appends a change of membership only once the one before is committed, so both say that the first one is.
-  const commitIndex = Math.max(committed, log.committedChange)
+  // A leader that checks appends a change of membership only once the one before is committed, so both say that the
+  // first one is.
+  const commitIndex = Math.max(committed, confChangeValidation ? log.committedChange : 0)
   return { log, hardState, applied, confState, confIndex, snapshot, commit: commitIndex }
 }

@@ -65,7 +65,7 @@ export class Raft {
       this.#written = { ...written, votedFor: written.votedFor ?? undefined }
       return
     }
-    const loaded = loadPersisted(complete.initialTimeMs, persisted)
+    const loaded = loadPersisted(complete, persisted)
     const { hardState, applied, commit } = loaded
     const core = new Core(complete, loaded.log, new PendingWrites(loaded.log.lastIndex))
     this.#core = core

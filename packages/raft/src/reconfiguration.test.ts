@@ -85,6 +85,27 @@ describe('a change takes effect (Raft §4.1, at commit as in etcd)', () => {
   })
 })
 
+describe('a host that checks changes itself (confChangeValidation off)', () => {
+  const config = { confChangeOnApply: true, confChangeValidation: false }
+
+  it('gets every change into the log', () => {
+    const node = leader(config)
+    node.step({ type: 'applied', index: 1 })
+    node.proposeConf(1, { ...one('addLearner', d), transition: 'jointExplicit' })
+    expect(node.proposeConf(2, leaveJoint)).not.toMatchObject([{ type: 'dropped' }])
+    expect(node.status.lastIndex).toBe(3)
+  })
+
+  it('is told nothing about commits by changes that follow each other in its log', () => {
+    const refs = [refOf(1, 1), changeRef(1, 2, one('addVoter', d)), changeRef(1, 3, one('remove', b))]
+    expect(new TestNode({ refs, commit: 0, config }).status.commit).toBe(0)
+  })
+
+  it('applies them itself', () => {
+    expect(() => leader({ confChangeValidation: false })).toThrow(RangeError)
+  })
+})
+
 describe('a leader refuses a change', () => {
   it('while one before it has not taken effect', () => {
     const node = leader()

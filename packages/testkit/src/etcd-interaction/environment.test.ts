@@ -1,3 +1,4 @@
+import { messageOf } from '@cipherlog/raft/etcd'
 import { describe, expect, test } from 'vitest'
 import { parseScenario } from './datadriven.ts'
 import { InteractionEnvironment } from './environment.ts'
@@ -57,6 +58,13 @@ describe('InteractionEnvironment', () => {
     const environment = after('add-nodes 1 voters=(1) index=2')
     const [directive] = parseScenario(`${command}\n----\n`)
     expect(environment.handle(directive!)).toContain(message)
+  })
+
+  test('a broken promise ends the scenario instead of becoming a part of it', () => {
+    const environment = after('add-nodes 3 voters=(1,2,3) index=2', 'campaign 1', 'stabilize')
+    environment.messages.push(messageOf({ type: 'MsgHeartbeat', from: 2, to: 1, term: 1 }))
+    const [directive] = parseScenario('deliver-msgs 1\n----\n')
+    expect(() => environment.handle(directive!)).toThrow(expect.objectContaining({ code: 'ERR_INVARIANT' }))
   })
 
   test('what a replica sends itself is not dropped', () => {
