@@ -27,6 +27,8 @@ export interface AdministratorWorld {
   readonly busy: () => boolean
   /** In service: neither lost nor replaced. */
   readonly living: () => readonly SimulatedReplica[]
+  /** Who may be taken out and in again: its disk stays whole. */
+  readonly movable: () => readonly SimulatedReplica[]
   /** Whose disk may be taken away: a minority. */
   readonly replaceable: () => SimulatedReplica | undefined
   /** Takes a replica out of service for ever, and starts another on an empty disk in its place. */
@@ -89,8 +91,8 @@ export class Administrator {
 
   /** A voter leaves the group with its disk, and comes back. */
   async #takeOutAndIn(): Promise<void> {
-    const { prng, living } = this.#world
-    const { id, name, address } = prng.pick(living())
+    const { prng, movable } = this.#world
+    const { id, name, address } = prng.pick(movable())
     const addresses = [{ peerId: id, peers: `${name}.simulation:7000`, api: address }]
     await this.#change('voter removed', [{ type: 'remove', peer: id }], [], ({ voters }) => !voters.includes(id))
     await this.#client.sleep(prng.float() * 1000)

@@ -105,10 +105,15 @@ export class FaultInjector {
     return this.#unlucky.find(({ lost }) => lost) ?? this.#unlucky[0]
   }
 
-  /** Another one takes its place in the fault atlas, whose size stays. */
-  replaced(old: SimulatedReplica, by: SimulatedReplica): void {
+  /** Out of the fault atlas: its successor has to catch up first, and its disk is left alone. */
+  replaced(old: SimulatedReplica): void {
     const at = this.#unlucky.indexOf(old)
-    if (at !== -1) this.#unlucky.splice(at, 1, by)
+    if (at !== -1) this.#unlucky.splice(at, 1)
+  }
+
+  /** Whether its disk may be damaged, so that it may never come back. */
+  isUnlucky(replica: SimulatedReplica): boolean {
+    return this.#unlucky.includes(replica)
   }
 
   begin(): void {

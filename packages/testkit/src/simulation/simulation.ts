@@ -227,6 +227,7 @@ class SimulationWorld {
         prng: this.#fork(),
         busy: () => this.#busy,
         living: () => this.#living,
+        movable: () => this.#living.filter((replica) => !this.#faults.isUnlucky(replica)),
         replaceable: () => this.#faults.replaceable,
         replace: (old) => this.#replace(old),
       },
@@ -242,7 +243,7 @@ class SimulationWorld {
     const replica = new SimulatedReplica(this.#replicaWorld, name, nodeKeysOf(name, 1), this.#fork(), old.cached)
     this.#replicas.push(replica)
     this.#byId.set(replica.id, replica)
-    this.#faults.replaced(old, replica)
+    this.#faults.replaced(old)
     replica.start()
     return replica
   }
