@@ -17,9 +17,10 @@ import { load } from './load.ts'
 import { describeMachine } from './machine.ts'
 import { proofs } from './proofs.ts'
 import { toJson, toMarkdown, type Report } from './report.ts'
+import { raftLog } from './raft-log.ts'
 import { stored } from './stored.ts'
 
-const benches: readonly Bench[] = [codec, load, stored, proofs, costs]
+const benches: readonly Bench[] = [codec, load, stored, proofs, raftLog, costs]
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,

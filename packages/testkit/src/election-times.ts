@@ -10,7 +10,7 @@
 import { toHex } from '@cipherlog/core'
 import { confStateOf, type Effect, type Input, type PeerId, Raft } from '@cipherlog/raft'
 import { Prng } from './prng.ts'
-import { raftNetworkConfig } from './raft-network.ts'
+import { raftNetworkConfig } from './raft-options.ts'
 
 export interface ElectionTimeouts {
   /** Election timeouts are uniform in [`minMs`, `maxMs`]; `maxMs` is below twice `minMs`, or equal to it. */

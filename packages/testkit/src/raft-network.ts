@@ -6,7 +6,7 @@
  * tick. A disk write takes its time, is torn by a crash, and is acknowledged late or more than once. A node is a place
  * where a replica runs: when its disk is wiped another peer, of the next incarnation, runs there.
  */
-import { invariant, toHex, writeU32, writeU64 } from '@cipherlog/core'
+import { invariant, writeU64 } from '@cipherlog/core'
 import {
   type ConfChange,
   type ConfState,
@@ -36,75 +36,9 @@ import {
   writePart,
 } from './raft-disk.ts'
 import { noCounts, noRaftFaults, type RaftFaults, type RaftNetworkCounts } from './raft-faults.ts'
-
-export interface RaftNetworkOptions {
-  readonly seed: number
-  readonly nodes: number
-  /** The first so many nodes vote at the start; default: all. */
-  readonly voters?: number
-  /** Overrides of the protocol's configuration, the same on every node. */
-  readonly config?: Partial<Omit<RaftConfig, 'id' | 'random'>>
-  /** Priorities in elections, by node. */
-  readonly priorities?: readonly number[]
-  readonly faults?: Partial<RaftFaults>
-  /** Node 0's clock jumps about by hours. */
-  readonly brokenClock?: boolean
-  /** What the disks hold at the start, by node; absent: nothing. */
-  readonly disks?: readonly Pick<RaftDisk, 'hardState' | 'refs'>[]
-  /** Gets a line for each thing that happens. */
-  readonly trace?: (line: string) => void
-}
-
-interface Write {
-  readonly effect: RaftWrite
-  readonly due: number
-  /** Of its node's ticks, when it began. */
-  readonly tick: number
-}
-
-interface Node {
-  readonly at: number
-  incarnation: number
-  id: PeerId
-  disk: RaftDisk
-  raft: Raft | undefined
-  writes: Write[]
-  /** The snapshot that is being fetched for a message. */
-  fetch: { readonly message: Message & { type: 'snapshot' }; readonly due: number } | undefined
-  diskHangs: boolean
-  downUntil: number
-  pausedUntil: number
-  readonly skewMs: number
-  /** Commit index already compared with the others'. */
-  checkedCommit: number
-  /** Applied by the machine in memory, which a crash loses, and its value; the configuration as of there. */
-  applied: number
-  state: number
-  confs: { readonly index: number; readonly conf: ConfState }[]
-  lastIoId: number
-  ticks: number
-  /** Term after its last step. */
-  term: number
-}
-
-const roundMs = 50
-const startMs = 1_700_000_000_000
-const skewMsMax = 100
-
-export const raftNetworkConfig = {
-  electionTicks: 10,
-  heartbeatTicks: 2,
-  preVote: true,
-  checkQuorum: true,
-  maxInflightMessages: 8,
-  maxInflightBytes: 4096,
-  maxAppendBytes: 1024,
-  maxUncommittedBytes: 1 << 20,
-  maxClockErrorMs: 500,
-  diskStallTicks: 15,
-  initialTimeMs: startMs,
-  snapshotRetryTicks: 20,
-} as const satisfies Omit<RaftConfig, 'id' | 'random'>
+import { Links } from './raft-links.ts'
+import { type Node, peerId, placeOf, show } from './raft-node.ts'
+import { raftNetworkConfig, type RaftNetworkOptions, roundMs, skewMsMax, startMs } from './raft-options.ts'
 
 export class RaftNetwork {
   readonly counts: RaftNetworkCounts = noCounts()
@@ -126,10 +60,7 @@ export class RaftNetwork {
   #faults: RaftFaults
   #round = 0
   #messages: { readonly due: number; readonly message: Message }[] = []
-  /** Directed links that lose everything: "from>to". */
-  readonly #cut = new Set<string>()
-  /** Round until which a directed link holds everything back. */
-  readonly #clogged = new Map<string, number>()
+  readonly #links = new Links()
   #lastProposal = 0
   #lastRead = 0
   /** Nodes that stay down. */
@@ -357,12 +288,7 @@ export class RaftNetwork {
 
   /** Loses everything between the two groups; one-way: only what goes from the first to the second. */
   partition(from: readonly number[], to: readonly number[], oneWay = false): void {
-    for (const a of from) {
-      for (const b of to) {
-        this.#cut.add(`${a}>${b}`)
-        if (!oneWay) this.#cut.add(`${b}>${a}`)
-      }
-    }
+    this.#links.partition(from, to, oneWay)
   }
 
   isolate(at: number): void {
@@ -373,7 +299,7 @@ export class RaftNetwork {
   }
 
   heal(): void {
-    this.#cut.clear()
+    this.#links.heal()
   }
 
   hangDisk(at: number, hangs = true): void {
@@ -443,7 +369,7 @@ export class RaftNetwork {
     this.#faults = noRaftFaults
     this.intercept = (message) => message
     this.heal()
-    this.#clogged.clear()
+    this.#links.unclog()
     for (const node of this.#nodes) {
       node.diskHangs = false
       node.pausedUntil = 0
@@ -598,7 +524,7 @@ export class RaftNetwork {
     const ok =
       from.id === message.from &&
       this.#runs(from) &&
-      !this.#cut.has(`${from.at}>${node.at}`) &&
+      !this.#links.isCut(from.at, node.at) &&
       from.disk.snapshot !== undefined
     if (ok) this.#step(node, { type: 'message', message, clockMs: this.#clock(node) })
     else this.counts['snapshotsFailed']!++
@@ -775,11 +701,11 @@ export class RaftNetwork {
     const from = placeOf(sent.from)
     const to = placeOf(sent.to)
     const message = this.intercept(sent)
-    if (message === undefined || this.#cut.has(`${from}>${to}`)) return
+    if (message === undefined || this.#links.isCut(from, to)) return
     const copies = this.#prng.chance(this.#faults.drop) ? 0 : this.#prng.chance(this.#faults.duplicate) ? 2 : 1
     if (copies === 0) this.counts['dropped']!++
     if (copies === 2) this.counts['duplicated']!++
-    const earliest = Math.max(this.#round, this.#clogged.get(`${from}>${to}`) ?? 0)
+    const earliest = Math.max(this.#round, this.#links.cloggedUntil(from, to))
     for (let i = 0; i < copies; i++) {
       this.#messages.push({ message, due: earliest + this.#prng.between(0, this.#faults.messageRoundsMax) })
     }
@@ -789,8 +715,16 @@ export class RaftNetwork {
     const prng = this.#prng
     const faults = this.#faults
     if (prng.chance(faults.heal)) this.heal()
-    if (prng.chance(faults.partition)) this.#partitionAtRandom()
-    if (prng.chance(faults.clog)) this.#clogAtRandom()
+    const places = this.#nodes.map(({ at }) => at)
+    if (prng.chance(faults.partition)) {
+      this.counts['partitions']!++
+      this.#links.partitionAtRandom(prng, places, this.leaders)
+    }
+    if (prng.chance(faults.clog)) {
+      this.counts['clogs']!++
+      const until = this.#round + prng.between(1, faults.clogRoundsMax)
+      this.#links.clogAtRandom(prng, places, this.leaders, until)
+    }
     for (const [at, node] of this.#nodes.entries()) {
       if (node.raft === undefined) {
         if (this.#round >= node.downUntil && !this.#stopped.has(at)) this.restart(at)
@@ -838,30 +772,6 @@ export class RaftNetwork {
     )
   }
 
-  /** Any split, one-way or not; half of them cut off a leader, who may take a while to notice. */
-  #partitionAtRandom(): void {
-    const prng = this.#prng
-    this.counts['partitions']!++
-    const order = prng.shuffle(this.ids.map((_, at) => at))
-    const first = prng.chance(0.5) ? this.leaders[0] : undefined
-    if (first !== undefined) order.sort((a, b) => Number(b === first) - Number(a === first))
-    const size = prng.between(1, first === undefined ? order.length : Math.ceil(order.length / 2))
-    this.partition(order.slice(0, size), order.slice(size), prng.chance(0.3))
-  }
-
-  /** Holds everything back that one node sends to another, or everything that it sends or receives. */
-  #clogAtRandom(): void {
-    const prng = this.#prng
-    this.counts['clogs']!++
-    const until = this.#round + prng.between(1, this.#faults.clogRoundsMax)
-    const at = prng.pick(this.leaders.length > 0 && prng.chance(0.5) ? this.leaders : this.ids.map((_, at) => at))
-    const whole = prng.chance(0.5)
-    const inwards = prng.chance(0.5)
-    for (const other of whole ? this.ids.map((_, at) => at) : [prng.pick(this.ids.map((_, at) => at))]) {
-      this.#clogged.set(inwards ? `${other}>${at}` : `${at}>${other}`, until)
-    }
-  }
-
   // Checks that need the network's own clock
 
   /** One broken clock cannot carry a stamp past the sane ones by more than the allowed error. */
@@ -881,26 +791,4 @@ export class RaftNetwork {
   #say(line: () => string): void {
     this.#trace?.(`${this.#round} ${line()}`)
   }
-}
-
-/** 12 bytes that name the place, and the incarnation. */
-function peerId(at: number, incarnation: number): PeerId {
-  const bytes = new Uint8Array(16).fill(at + 1)
-  writeU32(bytes, 12, incarnation)
-  return toHex(bytes)
-}
-
-function placeOf(id: PeerId): number {
-  return parseInt(id.slice(0, 2), 16) - 1
-}
-
-/** One line for people: peers as places, digests left out. */
-function show(what: unknown): string {
-  const text = JSON.stringify(what, (key, value: unknown) =>
-    key === 'digest' || key === 'clockMs' || key === 'time' ? undefined : value,
-  )
-  return text.replaceAll(/"([0-9a-f]{2})\1{11}([0-9a-f]{8})"/g, (_, place: string, incarnation: string) => {
-    const number = parseInt(incarnation, 16)
-    return `#${parseInt(place, 16) - 1}${number === 0 ? '' : `.${number}`}`
-  })
 }

@@ -2,7 +2,8 @@
 import { type EntryRef } from '@cipherlog/raft'
 import { describe, expect, it } from 'vitest'
 import { type RaftDisk } from './raft-disk.ts'
-import { RaftNetwork, raftNetworkConfig } from './raft-network.ts'
+import { RaftNetwork } from './raft-network.ts'
+import { raftNetworkConfig } from './raft-options.ts'
 
 /** A disk whose log has the given terms; equal (index, term) have equal contents. */
 function disk(term: number, ...terms: readonly number[]): Pick<RaftDisk, 'hardState' | 'refs'> {
@@ -225,6 +226,60 @@ describe('a crash', () => {
       network.expectConvergence()
       expect(network.committedTerms.slice(0, 21)).toEqual(Array<number>(21).fill(1))
     }
+  })
+})
+
+describe('scale', () => {
+  it('101 nodes elect a leader and commit, with a tenth of all messages lost and again when the leader and thirty others are gone', () => {
+    const faults = { drop: 0.1, messageRoundsMax: 1 }
+    const network = new RaftNetwork({ seed: 101, nodes: 101, config: { electionTicks: 20, diskStallTicks: 0 }, faults })
+    network.runUntil(() => network.leaders.length === 1, 300)
+    const [leader] = network.leaders
+    for (let i = 0; i < 20; i++) network.propose(leader!)
+    network.runUntil(() => network.committedTerms.length >= 21, 100)
+    const others = network.running.filter((at) => at !== leader)
+    for (const at of [leader!, ...others.slice(0, 30)]) network.crash(at)
+    network.runUntil(() => network.leaders.length === 1, 300)
+    network.propose(network.leaders[0]!)
+    network.expectConvergence()
+    expect(network.committedTerms.length).toBeGreaterThan(22)
+  })
+})
+
+describe('snapshots', () => {
+  it('a learner catches up though the leader has compacted its whole log (openraft#1828)', () => {
+    const network = new RaftNetwork({ seed: 9, nodes: 4, voters: 3 })
+    network.campaign(0)
+    for (let i = 0; i < 20; i++) network.propose(0)
+    network.settle()
+    for (const at of [0, 1, 2]) network.compact(at)
+    expect(network.disk(0).refs).toEqual([])
+    network.proposeConf(0, { transition: 'auto', changes: [{ type: 'addLearner', peer: network.ids[3]! }] })
+    network.run(30)
+    expect(network.counts).toMatchObject({ snapshotsInstalled: 1 })
+    expect(network.raft(3).status).toMatchObject({ isLearner: true, commit: network.committedTerms.length })
+    network.proposeConf(0, { transition: 'auto', changes: [{ type: 'addVoter', peer: network.ids[3]! }] })
+    network.expectConvergence()
+    expect(network.confState.voters).toHaveLength(4)
+  })
+
+  it('a wiped node comes back as another peer, learns, and takes its old place in one joint change', () => {
+    const network = new RaftNetwork({ seed: 10, nodes: 3 })
+    network.campaign(0)
+    network.propose(0)
+    network.settle()
+    const [gone] = [network.ids[2]!]
+    network.wipe(2)
+    network.restart(2)
+    network.run(30)
+    expect(network.raft(2).status).toMatchObject({ role: 'follower', lastIndex: 0 })
+    const peer = network.ids[2]!
+    network.proposeConf(0, { transition: 'auto', changes: [{ type: 'addLearner', peer }] })
+    network.run(10)
+    const changes = [{ type: 'remove', peer: gone } as const, { type: 'addVoter', peer } as const]
+    network.proposeConf(0, { transition: 'jointImplicit', changes })
+    network.expectConvergence()
+    expect(network.confState).toMatchObject({ votersOutgoing: [], voters: network.ids.toSorted() })
   })
 })
 

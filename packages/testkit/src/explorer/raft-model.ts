@@ -21,7 +21,7 @@ import {
   type PeerId,
   Raft,
 } from '@cipherlog/raft'
-import { raftNetworkConfig } from '../raft-network.ts'
+import { raftNetworkConfig } from '../raft-options.ts'
 import { canonical, permuted } from './canonical.ts'
 import { Interned } from './interned.ts'
 
