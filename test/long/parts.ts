@@ -52,6 +52,8 @@ export const parts: Readonly<Record<string, Part>> = {
     mustHappen: [
       ...['elections', 'committed', 'proposed', 'lost', 'truncations', 'reads', 'readsFailed', 'crashes'],
       ...['tornWrites', 'stepDowns', 'dropped', 'duplicated', 'clogs', 'pauses', 'partitions', 'hangs'],
+      ...['coups', 'wipes', 'replaced', 'confChanges', 'jointConfs', 'transfers', 'leaseReads', 'followerReads'],
+      ...['forwarded', 'compactions', 'snapshotsInstalled', 'snapshotsFailed', 'snapshotStatusLost', 'slept'],
     ],
   },
   simulation: {
