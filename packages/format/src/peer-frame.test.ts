@@ -59,6 +59,7 @@ const examples: readonly (readonly [PeerHeader, Uint8Array?])[] = [
   [{ type: 'heartbeatResp', group, term: 7, readContext: 1, clockMs: 1_700_000_000_001 }],
   [{ type: 'cosignatures', group, size: 300, rootHash: digest, logLine: '— a b\n', cosignerLine: '— c d\n' }],
   [{ type: 'cosignatureRequest', group, size: 300 }],
+  [{ type: 'transitionCheckpoint', group, note: 'a\n300\n\n— a b\n' }],
   [{ type: 'hello', cluster: digest, peerId: new Uint8Array(16).fill(1), version: 1, rulesVersionMax: 2 }],
   [{ type: 'preVote', group, term: 2, lastLogIndex: 5, lastLogTerm: 1, priority: 3 }],
   [{ type: 'vote', group, term: 2, lastLogIndex: 5, lastLogTerm: 1, priority: 3, transfer: true }],

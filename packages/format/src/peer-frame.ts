@@ -194,8 +194,13 @@ export const peerHeader = choice('peer-header', {
       cosignerLine: [5, noteLine],
     }),
   ],
-  /** Asks for the receiver's signatures of `size`, or of its newest size if it has none of that. */
+  /**
+   * Asks for the checkpoint of the transition size `size` if the receiver has published it, else for its newest
+   * signatures.
+   */
   cosignatureRequest: [33, record('cosignature-request', { group: [1, groupId], size: [2, count] })],
+  /** A published checkpoint of a transition size: a note, verified before it is taken over. */
+  transitionCheckpoint: [47, record('transition-checkpoint', { group: [1, groupId], note: [2, text(65_536)] })],
   /** Which snapshot have you made, or installed, as of entry `index`? */
   snapshotQuery: [34, record('snapshot-query', { group: [1, groupId], index: [2, fromOne] })],
   snapshotAnswer: [35, record('snapshot-answer', { group: [1, groupId], index: [2, fromOne], digest: [3, digest] })],

@@ -17,7 +17,13 @@ export {
 } from './registry-proof.ts'
 export { encodeReceipt, receiptBytesMax, verifyReceipt, type VerifiedReceipt } from './receipt.ts'
 export { openPolicyChain, policyChainBytesMax, PolicyView, type PolicySet } from './policy.ts'
-export { noteKeysOf, type SetCosignatures, type VerifiedCheckpoint } from './checkpoint-policy.ts'
+export {
+  noteKeysOf,
+  verifyCheckpoint,
+  type CheckpointDemand,
+  type SetCosignatures,
+  type VerifiedCheckpoint,
+} from './checkpoint-policy.ts'
 export { decodeTrustPolicy, encodeTrustPolicy, trustPolicyBytesMax } from './trust-policy.ts'
 export {
   assembleGenesis,

@@ -441,6 +441,9 @@ export class GroupMember implements GroupEndpoint {
       case 'cosignatureRequest':
         this.#replica.peerRequest(fromHex(from), header.size)
         return
+      case 'transitionCheckpoint':
+        this.#replica.peerTransition(fromHex(from), header.note)
+        return
       case 'snapshotQuery':
       case 'chunkRequest':
         this.#server.receive(from, header)

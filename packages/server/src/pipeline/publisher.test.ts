@@ -30,6 +30,8 @@ class Bench {
   readonly sent: CosigningMessage[] = []
   readonly answered: CosigningMessage[] = []
   readonly published: { size: number; note: string }[] = []
+  /** What was published of transition sizes, before a restart too. */
+  readonly transitions: Map<number, string>
   readonly faults: unknown[] = []
   readonly errors: LogFields[] = []
   readonly publisher: Publisher
@@ -42,12 +44,14 @@ class Bench {
       clock?: ManualClock
       signedHead?: MemorySignedHead
       start?: Partial<PublisherStart>
+      transitions?: Map<number, string>
     } = {},
   ) {
     this.name = name
     this.setsFor = options.sets ?? (() => [three])
     this.clock = options.clock ?? new ManualClock()
     this.signedHead = options.signedHead ?? new MemorySignedHead()
+    this.transitions = options.transitions ?? new Map()
     const logger: Logger = {
       debug: () => {},
       info: () => {},
@@ -59,6 +63,7 @@ class Bench {
       ...names,
       self: { peerId: keys.peerId, logKey: keys.log, cosignerKey: keys.cosigner },
       setsFor: (size) => this.setsFor(size),
+      transitionNote: (size) => this.transitions.get(size),
       signedHead: this.signedHead,
       clock: this.clock,
       logger,
@@ -66,11 +71,12 @@ class Bench {
       send: (_to, message) => void this.answered.push(message),
       publish: (size, note) => {
         this.published.push({ size, note })
+        if (this.setsFor(size).length > 1) this.transitions.set(size, note)
         return Promise.resolve()
       },
       onFatal: (error) => void this.faults.push(error),
     })
-    this.publisher.resume({ treeSize: 0, checkpoint: undefined, transitions: [], ...options.start })
+    this.publisher.resume({ treeSize: 0, checkpoint: undefined, ...options.start })
   }
 
   /** Closes and persists batches. */
@@ -89,6 +95,12 @@ class Bench {
     await turns()
   }
 
+  take(from: string, message: CosigningMessage): void {
+    if (message.type === 'cosignatures') this.publisher.received(idOf(from), message)
+    else if (message.type === 'cosignatureRequest') this.publisher.requested(idOf(from), message.size)
+    else this.publisher.transitionPublished(idOf(from), message.note)
+  }
+
   linesOf(from: string, size: number, { log, seconds }: { log?: string; seconds?: number } = {}): SignatureLines {
     const keys = nodeKeysOf(from)
     const self = { peerId: keys.peerId, logKey: keys.log, cosignerKey: keys.cosigner }
@@ -102,6 +114,20 @@ class Bench {
 
   get signedSizes(): number[] {
     return this.sent.flatMap((message) => (message.type === 'cosignatures' ? [message.size] : []))
+  }
+}
+
+/** Two that hear nobody but each other, for as long as a second. */
+async function converse(a: Bench, b: Bench): Promise<void> {
+  for (const bench of [a, b]) bench.publisher.tick()
+  for (let round = 0; round < 8; round++) {
+    for (const [from, to] of [
+      [a, b],
+      [b, a],
+    ] as const) {
+      for (const message of [...from.sent.splice(0), ...from.answered.splice(0)]) to.take(from.name, message)
+      await turns()
+    }
   }
 }
 
@@ -526,35 +552,148 @@ describe('Publisher, transition of cosigner sets', () => {
     expect(bench.sizes).toEqual([7, 2999])
   })
 
-  it('asks for the signatures of a transition size, and answers such a question even after a restart', async () => {
+  it('asks for a transition size, and hands out its checkpoint, even after a restart', async () => {
     const bench = new Bench('r1', { sets })
     await bench.close({ size: 7, transition: true }, 9)
     bench.publisher.tick()
     expect(bench.sent).toContainEqual({ type: 'cosignatureRequest', size: 7 })
+    bench.publisher.requested(idOf('r5'), 7)
     await bench.hear('r2', 7)
     await bench.hear('r4', 7)
+    bench.publisher.requested(idOf('r5'), 7)
+    expect(bench.answered).toMatchObject([{ type: 'cosignatures', size: 7 }, { type: 'transitionCheckpoint' }])
     await bench.hear('r4', 9)
     expect(bench.sizes).toEqual([7, 9])
-    bench.publisher.requested(idOf('r5'), 7)
-    expect(bench.answered).toMatchObject([{ type: 'cosignatures', size: 7 }])
 
-    const [transition, newest] = bench.published.map(({ note }) => note)
     const again = new Bench('r1', {
       sets,
       signedHead: bench.signedHead,
-      start: { treeSize: 9, checkpoint: newest, transitions: [transition!] },
+      transitions: bench.transitions,
+      start: { treeSize: 9, checkpoint: bench.published[1]!.note },
     })
     again.publisher.requested(idOf('r5'), 7)
     const late = new Bench('r5', { sets })
     await late.close({ size: 7, transition: true })
-    await late.hear('r2', 7)
-    expect(late.published).toEqual([])
-    // r1 counts for both sets.
-    const [answer] = again.answered
-    expect(answer).toMatchObject({ type: 'cosignatures', size: 7 })
-    late.publisher.received(idOf('r1'), answer as CosigningMessage & { type: 'cosignatures' })
+    late.take('r1', again.answered[0]!)
     await turns()
     expect(late.sizes).toEqual([7])
+  })
+
+  describe('whose signers are gone', () => {
+    const first = cosignerSetOf(['r1', 'r2', 'r3'])
+    const second = cosignerSetOf(['r4', 'r2', 'r3'])
+    const third = cosignerSetOf(['r4', 'r5', 'r3'])
+    /** r4 took the place of r1 with size 7, r5 that of r2 with size 14. */
+    const inTurn = (size: number): readonly CosignerSet[] => {
+      if (size <= 5) return [first]
+      if (size <= 7) return [first, second]
+      if (size <= 12) return [second]
+      return size <= 14 ? [second, third] : [third]
+    }
+    /** r4, the only one left that published both. */
+    async function left(): Promise<Bench> {
+      const bench = new Bench('r4', { sets: inTurn })
+      await bench.close({ size: 7, transition: true })
+      await bench.hear('r2', 7)
+      await bench.hear('r3', 7)
+      await bench.close({ size: 14, transition: true }, 16)
+      await bench.hear('r3', 14)
+      expect(bench.sizes).toEqual([7, 14])
+      return bench
+    }
+
+    it('is taken over from anyone who published it, and the newcomer signs what follows', async () => {
+      const r4 = await left()
+      const r5 = new Bench('r5', { sets: inTurn })
+      await r5.close({ size: 7, transition: true }, { size: 14, transition: true }, 16)
+      await converse(r4, r5)
+      expect(r5.sizes).toEqual([7, 14, 16])
+      expect(r4.sizes).toEqual([7, 14, 16])
+      expect(opened(r4.published[2]!.note, third).cosignatures).toHaveLength(2)
+      expect(opened(r5.published[0]!.note, first).cosignatures).toHaveLength(2)
+      expect(opened(r5.published[0]!.note, second).logSignatures).toHaveLength(1)
+      expect(opened(r5.published[1]!.note, second).cosignatures).toHaveLength(2)
+      expect([...r4.faults, ...r5.faults]).toEqual([])
+    })
+
+    it('is published only when it is in the database', async () => {
+      const r4 = await left()
+      const r5 = new Bench('r5', { sets: inTurn })
+      r5.publisher.closed({ size: 7, rootHash: rootOf(7), transition: true })
+      await converse(r4, r5)
+      expect(r5.published).toEqual([])
+      r5.publisher.persisted(7)
+      await turns()
+      expect(r5.sizes).toEqual([7])
+    })
+
+    it('is taken with the lines that were verified and no others, and as few log lines as the sets need', async () => {
+      const r4 = await left()
+      const note = r4.transitions.get(7)!
+      const stranger = r4.linesOf('r9', 7)
+      const [r2, r3] = [r4.linesOf('r2', 7), r4.linesOf('r3', 7)]
+      const again = r4.linesOf('r2', 7, { seconds: 5, log: 'other' }).cosignerLine
+      const r5 = new Bench('r5', { sets: inTurn })
+      await r5.close({ size: 7, transition: true })
+      const crowded = [note, stranger.cosignerLine, stranger.logLine, r2.logLine, r3.logLine, again].join('')
+      expect(parseNote(crowded).signatures).toHaveLength(9)
+      r5.take('r4', { type: 'transitionCheckpoint', note: crowded })
+      await turns()
+      expect(r5.sizes).toEqual([7])
+      const taken = parseNote(r5.published[0]!.note)
+      expect(taken.signatures.map(({ name }) => name).sort()).toEqual(
+        [names.origin, ...['r2', 'r3', 'r4'].map((name) => cosignerName(names.clusterName, toHex(idOf(name))))].sort(),
+      )
+      expect(opened(r5.published[0]!.note, second).cosignatures).toHaveLength(3)
+    })
+
+    it('is not taken without both quorums, a log line of each set, or when it is not the one due', async () => {
+      const r4 = await left()
+      const whole = r4.transitions.get(7)!
+      const { text } = parseNote(whole)
+      const [r1, r2, r3] = ['r1', 'r2', 'r3'].map((name) => r4.linesOf(name, 7))
+      const r5 = new Bench('r5', { sets: inTurn })
+      await r5.close({ size: 7, transition: true })
+      const bad = [
+        r4.transitions.get(14)!,
+        '',
+        text,
+        'no note',
+        `${text}\n${r2!.logLine}`,
+        `${text}\n${r2!.logLine}${r2!.cosignerLine}`,
+        `${text}\n${r2!.logLine}${r2!.cosignerLine}${r2!.cosignerLine}`,
+        `${text}\n${r2!.logLine}${r1!.cosignerLine}${r2!.cosignerLine}`,
+        `${text}\n${r2!.cosignerLine}${r3!.cosignerLine}`,
+        `${text}\n${r1!.logLine}${r2!.cosignerLine}${r3!.cosignerLine}`,
+        whole.replace(names.origin, 'example.com/other'),
+        whole.replace(r3!.cosignerLine, r4.linesOf('r3', 7, { log: 'other' }).cosignerLine),
+      ]
+      for (const note of bad) {
+        r5.take('r4', { type: 'transitionCheckpoint', note })
+        await turns(3)
+        expect(r5.published, note).toEqual([])
+      }
+      expect(r5.faults).toEqual([])
+      r5.take('r4', { type: 'transitionCheckpoint', note: whole })
+      await turns()
+      expect(r5.sizes).toEqual([7])
+      r5.take('r4', { type: 'transitionCheckpoint', note: whole })
+      await turns()
+      expect(r5.sizes).toEqual([7])
+    })
+
+    it('stops a replica that computed another root, with the checkpoint as evidence', async () => {
+      const r4 = await left()
+      const r5 = new Bench('r5', { sets: inTurn })
+      await r5.close({ size: 7, transition: true, log: 'other' })
+      r5.take('r4', { type: 'transitionCheckpoint', note: r4.transitions.get(7)! })
+      await turns()
+      expect(r5.published).toEqual([])
+      expect(r5.faults).toHaveLength(1)
+      const { details } = r5.faults[0] as InvariantViolation
+      expect(details).toMatchObject({ size: 7, own: toHex(rootOf(7, 'other')), signed: toHex(rootOf(7)) })
+      expect(opened((details['notes'] as string[])[0]!, first).checkpoint.size).toBe(7)
+    })
   })
 
   it('counts for a set only signatures under the keys that this set lists', async () => {

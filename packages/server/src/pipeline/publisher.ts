@@ -32,6 +32,7 @@ import {
   type CosigningNames,
   type SignatureLines,
 } from './cosignatures.ts'
+import { openPublishedNote, type PublishedNote } from './published-note.ts'
 
 /** Newest size and root that this replica's keys have signed; survives everything but the loss of the keys. */
 export interface SignedHead {
@@ -43,8 +44,13 @@ export interface SignedHead {
 /** What replicas tell each other about checkpoints. */
 export type CosigningMessage =
   | ({ readonly type: 'cosignatures' } & SignatureLines)
-  /** Asks for the receiver's signatures of `size`, or of its newest size if it has none of that. */
+  /**
+   * Asks for the checkpoint of the transition size `size` if the receiver has published it, else for its newest
+   * signatures.
+   */
   | { readonly type: 'cosignatureRequest'; readonly size: number }
+  /** A published checkpoint of a transition size: who comes later may find too few of its signers. */
+  | { readonly type: 'transitionCheckpoint'; readonly note: string }
 
 /** The tree at a batch record. */
 export interface ClosedTree {
@@ -57,6 +63,8 @@ export interface ClosedTree {
 export interface PublisherOptions extends CosigningNames {
   readonly self: { readonly peerId: Uint8Array; readonly logKey: Uint8Array; readonly cosignerKey: Uint8Array }
   readonly setsFor: (size: number) => readonly CosignerSet[]
+  /** Published checkpoint of a transition size. */
+  readonly transitionNote: (size: number) => string | undefined
   readonly signedHead: SignedHead
   readonly clock: Clock
   readonly logger: Logger
@@ -73,8 +81,6 @@ export interface PublisherStart {
   readonly treeSize: number
   /** The published checkpoint. */
   readonly checkpoint: string | undefined
-  /** Published notes of transition sizes. */
-  readonly transitions: Iterable<string>
 }
 
 interface Own {
@@ -101,8 +107,8 @@ export class Publisher {
   #persistedSize = 0
   #newest: SignatureLines | undefined
   #newestSignedAt = 0
-  /** Own signatures of transition sizes, for replicas that come later. */
-  readonly #transitions = new Map<number, SignatureLines>()
+  /** The checkpoint of the transition size that is due, from a peer that published it. */
+  #takenOver: PublishedNote | undefined
   #publishedSize = 0
   /** The q-th newest cosignature time of the published note, in seconds. */
   #publishedTime = 0
@@ -120,15 +126,12 @@ export class Publisher {
   }
 
   /** Goes on from what is on disk; called once, before anything else. */
-  resume({ treeSize, checkpoint, transitions }: PublisherStart): void {
+  resume({ treeSize, checkpoint }: PublisherStart): void {
     this.#persistedSize = treeSize
     if (checkpoint !== undefined) {
       this.#publishedSize = parseCheckpoint(parseNote(checkpoint).text).size
       // Above the tree it is not known which sets govern: the database was lost, and the log is replayed.
       if (this.#publishedSize <= treeSize) this.#publishedTime = this.#quorumTimeOf(checkpoint)
-    }
-    for (const note of transitions) {
-      if (parseCheckpoint(parseNote(note).text).size <= treeSize) this.#resumeTransition(note)
     }
   }
 
@@ -204,10 +207,38 @@ export class Publisher {
     this.#work()
   }
 
-  /** A peer asks for the own signatures of a size, or the newest. */
+  /**
+   * The checkpoint of a transition size, as a peer published it. Of use only while that size is due here, so that no
+   * more than one is ever kept; then its quorums are as good as if they had been collected here.
+   */
+  transitionPublished(from: Uint8Array, note: string): void {
+    const own = this.#transitionDue()
+    if (this.#halted || own === undefined || this.#takenOver !== undefined) return
+    const { setsFor, logger } = this.#options
+    let published: PublishedNote
+    try {
+      if (parseCheckpoint(parseNote(note).text).size !== own.size) return
+      published = openPublishedNote(note, this.#options, setsFor(own.size))
+    } catch (error) {
+      if (!(error instanceof CipherlogError)) throw error
+      logger.warn({ err: error, peer: toHex(from), size: own.size }, 'a peer sent a checkpoint that does not verify')
+      return
+    }
+    if (!equalBytes(published.rootHash, own.rootHash)) {
+      const [ownRoot, signed] = [toHex(own.rootHash), toHex(published.rootHash)]
+      this.#fail(anotherRoot({ size: own.size, own: ownRoot, signed, notes: [published.text] }))
+      return
+    }
+    this.#takenOver = published
+    this.#work()
+  }
+
+  /** A peer asks for the checkpoint of a transition size, or for the newest own signatures. */
   requested(from: Uint8Array, size: number): void {
-    const lines = this.#transitions.get(size) ?? this.#newest
-    if (lines !== undefined && !this.#halted) this.#options.send(from, { type: 'cosignatures', ...lines })
+    if (this.#halted) return
+    const note = this.#options.transitionNote(size)
+    if (note !== undefined) this.#options.send(from, { type: 'transitionCheckpoint', note })
+    else if (this.#newest !== undefined) this.#options.send(from, { type: 'cosignatures', ...this.#newest })
   }
 
   /** Sends the newest own signatures again: a peer connected, or the last ones may have been lost. */
@@ -220,11 +251,11 @@ export class Publisher {
   /** To be called every half second or so: repeats and asks while something waits for its quorum, refreshes. */
   tick(): void {
     if (this.#halted) return
-    const { clock, broadcast } = this.#options
-    const wanted = this.#transitionDue() ?? this.#closedSize
+    const { clock } = this.#options
+    const wanted = this.#transitionDue()?.size ?? this.#closedSize
     if (wanted > this.#publishedSize) {
       this.repeat()
-      broadcast({ type: 'cosignatureRequest', size: wanted })
+      this.#ask(wanted)
     }
     // While a larger size is being recorded, this one is not signed again.
     const newest = this.#newest
@@ -232,6 +263,10 @@ export class Publisher {
     if (this.#options.signedHead.read()?.size !== newest.size) return
     this.#sign(newest)
     this.#work()
+  }
+
+  #ask(size: number): void {
+    this.#options.broadcast({ type: 'cosignatureRequest', size })
   }
 
   /** Resolves to true once a checkpoint of at least `size` is published; to false after `waitMs` or an abort. */
@@ -285,8 +320,8 @@ export class Publisher {
   // Signing
 
   /** The smallest transition size that is not published yet. */
-  #transitionDue(): number | undefined {
-    for (const { size, transition } of this.#own.values()) if (transition && size > this.#publishedSize) return size
+  #transitionDue(): Own | undefined {
+    for (const own of this.#own.values()) if (own.transition && own.size > this.#publishedSize) return own
     return undefined
   }
 
@@ -299,7 +334,7 @@ export class Publisher {
     const { signedHead, self } = this.#options
     const next = this.#unsigned[0]
     const transition = this.#transitionDue()
-    if (this.#halted || next === undefined || (transition !== undefined && next.size > transition)) return false
+    if (this.#halted || next === undefined || (transition !== undefined && next.size > transition.size)) return false
     this.#unsigned.shift()
     // What is published, or was signed before a restart and followed by a larger size, is not signed again.
     const head = signedHead.read()
@@ -323,27 +358,11 @@ export class Publisher {
     const lines = signLines(this.#options, self, { size, rootHash }, timeSeconds)
     this.#newest = lines
     this.#newestSignedAt = clock.monotonic()
-    if (this.#own.get(size)?.transition === true) this.#transitions.set(size, lines)
     for (const member of this.#signatures.members(self.peerId, size).slice(0, 1)) {
       const cosignature = { peerId: toHex(self.peerId), lines, member, timeSeconds }
       this.#signatures.add(cosignature, (each) => this.#isPinned(each), timeSeconds)
     }
     this.repeat()
-  }
-
-  /** The own lines of a published transition note: the cosigner's from the note, the log's made again, byte for byte. */
-  #resumeTransition(note: string): void {
-    const { self } = this.#options
-    const { size, rootHash } = parseCheckpoint(parseNote(note).text)
-    for (const member of this.#signatures.members(self.peerId, size)) {
-      const { name } = cosignerKeyOf(this.#options, member)
-      const line = note.split('\n').find((each) => each.startsWith(`\u2014 ${name} `))
-      if (line === undefined) continue
-      const { logLine } = signLines(this.#options, self, { size, rootHash }, 0)
-      const lines = { size, rootHash, logLine, cosignerLine: `${line}\n` }
-      this.#signatures.verify(self.peerId, lines)
-      this.#transitions.set(size, lines)
-    }
   }
 
   // Forks
@@ -365,12 +384,7 @@ export class Publisher {
           signed: root,
           notes: signatures.map(({ lines }) => noteOf(this.#options, lines)),
         }
-        if (signatures.length >= set.quorum) {
-          throw new InvariantViolation(
-            'A quorum signed another root than this replica computed. Keep its disk as evidence.',
-            evidence,
-          )
-        }
+        if (signatures.length >= set.quorum) throw anotherRoot(evidence)
         logger.error(evidence, 'a peer signed another root than this replica computed: its signature does not count')
       }
     }
@@ -381,12 +395,13 @@ export class Publisher {
   /** Publishes the newest size that has its quorum, or the last one with newer times. False if there is none. */
   async #publishNewest(): Promise<boolean> {
     if (this.#halted) return false
-    const transition = this.#transitionDue() ?? Infinity
+    const transition = this.#transitionDue()?.size ?? Infinity
     const sizes = [...this.#own.keys()]
       .filter((size) => size >= this.#publishedSize && size <= this.#persistedSize && size <= transition)
       .reverse()
     for (const size of sizes) {
-      const note = this.#assemble(this.#own.get(size)!)
+      const takenOver = size === this.#takenOver?.size ? this.#takenOver : undefined
+      const note = this.#assemble(this.#own.get(size)!) ?? takenOver
       if (note === undefined) continue
       if (size === this.#publishedSize && note.timeSeconds <= this.#publishedTime) return false
       await this.#options.publish(size, note.text)
@@ -394,6 +409,10 @@ export class Publisher {
       this.#publishedTime = note.timeSeconds
       for (const old of [...this.#own.keys()]) if (old < size) this.#own.delete(old)
       this.#signatures.forgetBelow(size)
+      this.#takenOver = undefined
+      // A newcomer has a row of them to take over.
+      const due = this.#transitionDue()
+      if (due !== undefined) this.#ask(due.size)
       for (const waiter of [...this.#waiting]) if (waiter.size <= size) waiter.resolve()
       return true
     }
@@ -432,4 +451,16 @@ export class Publisher {
     })
     return Math.min(...times)
   }
+}
+
+function anotherRoot(evidence: {
+  readonly size: number
+  readonly own: string
+  readonly signed: string
+  readonly notes: readonly string[]
+}): InvariantViolation {
+  return new InvariantViolation(
+    'A quorum signed another root than this replica computed. Keep its disk as evidence.',
+    evidence,
+  )
 }

@@ -21,6 +21,7 @@ import { createdAt, ledgerOptions, nodeKeysOf, type TestCluster } from './cluste
 import { crossCheckTree } from './cross-check.ts'
 import { MemoryReplicator, type MemoryLog } from './memory-replicator.fixture.ts'
 import { MemorySignedHead } from './memory-signed-head.fixture.ts'
+import { type CosigningMessage } from './publisher.ts'
 import { Replica, resumedFrom, type ReplicaOptions } from './replica.ts'
 
 /** What a replica keeps, its log not counted. */
@@ -73,6 +74,12 @@ export class CosigningNetwork {
   }
 }
 
+function hear(replica: Replica, from: Uint8Array, message: CosigningMessage): void {
+  if (message.type === 'cosignatures') replica.peerSignatures(from, message)
+  else if (message.type === 'cosignatureRequest') replica.peerRequest(from, message.size)
+  else replica.peerTransition(from, message.note)
+}
+
 const verifier = createInlineVerifier()
 const ignore = (): void => {}
 
@@ -120,15 +127,13 @@ export async function startReplica<R extends Replicator & { stop(): void }>(opti
       broadcast: (message) => {
         for (const to of network.names) {
           network.deliver(name, to, (other) => {
-            if (message.type === 'cosignatures') other.peerSignatures(keys.peerId, message)
-            else other.peerRequest(keys.peerId, message.size)
+            hear(other, keys.peerId, message)
           })
         }
       },
       send: (to, message) => {
         const target = network.names.find((each) => toHex(nodeKeysOf(each).peerId) === toHex(to))
-        if (target === undefined || message.type !== 'cosignatures') return
-        network.deliver(name, target, (other) => other.peerSignatures(keys.peerId, message))
+        if (target !== undefined) network.deliver(name, target, (other) => hear(other, keys.peerId, message))
       },
       onMembersChanged: ignore,
       onFatal: (error) => {

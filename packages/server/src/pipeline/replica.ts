@@ -179,7 +179,7 @@ export class Replica implements NodeApi {
   #closedIndex = 0
   /** When batches were closed, by tree size. */
   readonly #closedAt = new Map<number, number>()
-  /** Checkpoints of transition sizes, which the policy chain carries. */
+  /** Checkpoints of transition sizes, which the policy chain carries and which replicas that come later ask for. */
   readonly #transitions: Map<number, string>
   readonly #resumed: Resumed
   #cosignerSets: number
@@ -202,6 +202,7 @@ export class Replica implements NodeApi {
       clusterName: ledger.registry.genesis.name,
       self: { peerId: keys.peerId, logKey: keys.log, cosignerKey: keys.cosigner },
       setsFor: (size) => ledger.registry.setsFor(size),
+      transitionNote: (size) => this.#transitions.get(size),
       signedHead: options.signedHead,
       clock: this.#clock,
       logger,
@@ -272,7 +273,7 @@ export class Replica implements NodeApi {
 
   /** A fresh ledger's genesis: leaf 0 and its batch. */
   begin(leaf: Leaf, closed: ClosedBatch): void {
-    this.#publisher.resume({ treeSize: 0, ...this.#resumed })
+    this.#publisher.resume({ treeSize: 0, checkpoint: this.#resumed.checkpoint })
     this.#leaf(leaf)
     this.#leaf(closed.leaf)
     this.#closed(closed)
@@ -297,7 +298,7 @@ export class Replica implements NodeApi {
         { size: signed.size, expected: toHex(signed.rootHash) },
       )
     }
-    this.#publisher.resume({ treeSize, ...this.#resumed })
+    this.#publisher.resume({ treeSize, checkpoint: this.#resumed.checkpoint })
     for (const { transitionSize: size } of ledger.registry.presentCosignerSets) {
       if (size === undefined || size <= this.#publisher.publishedSize || size >= treeSize) continue
       // Published before this replica came: it has the note.
@@ -360,6 +361,11 @@ export class Replica implements NodeApi {
 
   peerRequest(from: Uint8Array, size: number): void {
     this.#publisher.requested(from, size)
+  }
+
+  /** A checkpoint of a transition size that a peer has published; evidence of a fork goes to `onFatal`. */
+  peerTransition(from: Uint8Array, note: string): void {
+    this.#publisher.transitionPublished(from, note)
   }
 
   peerConnected(): void {
