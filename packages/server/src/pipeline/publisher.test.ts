@@ -10,7 +10,7 @@ import {
 } from '@cipherlog/merkle/verify'
 import { describe, expect, it } from 'vitest'
 import { cosignerSetOf, idOf, nodeKeysOf, opaque } from './cluster.fixture.ts'
-import { Cosignatures, signLines, sizesPerPeerMax, type SignatureLines } from './cosignatures.ts'
+import { Cosignatures, noteOf, signLines, sizesPerPeerMax, type SignatureLines } from './cosignatures.ts'
 import { MemorySignedHead } from './memory-signed-head.fixture.ts'
 import { Publisher, type CosigningMessage, type PublisherStart } from './publisher.ts'
 import { ManualClock } from './raft-cluster.fixture.ts'
@@ -654,8 +654,12 @@ describe('Publisher, transition of cosigner sets', () => {
       const [r1, r2, r3] = ['r1', 'r2', 'r3'].map((name) => r4.linesOf(name, 7))
       const r5 = new Bench('r5', { sets: inTurn })
       await r5.close({ size: 7, transition: true })
+      // Both quorums, but not the size that is due.
+      const later = ['r2', 'r3', 'r4'].map((name) => r4.linesOf(name, 9))
+      const laterText = parseNote(noteOf(names, later[0]!)).text
       const bad = [
         r4.transitions.get(14)!,
+        `${laterText}\n${later[0]!.logLine}${later.map(({ cosignerLine }) => cosignerLine).join('')}`,
         '',
         text,
         'no note',
