@@ -1,6 +1,10 @@
 import { defineConfig } from 'vitest/config'
 
-// Four kinds of tests: beside the code (fast, no processes), simulations, across packages, and with real processes.
+/** Real processes whose disks, links and clocks of life are broken: minutes of them, so not part of `npm test`. */
+const faults = 'test/integration/faults-*.test.ts'
+const oneAtATime = { testTimeout: 180_000, hookTimeout: 120_000, fileParallelism: false }
+
+// Kinds of tests: beside the code (fast, no processes), simulations, across packages, and with real processes.
 export default defineConfig({
   test: {
     projects: [
@@ -11,11 +15,11 @@ export default defineConfig({
         test: {
           name: 'integration',
           include: ['test/integration/**/*.test.ts', 'test/bench/**/*.test.ts'],
-          testTimeout: 180_000,
-          hookTimeout: 120_000,
-          fileParallelism: false,
+          exclude: [faults],
+          ...oneAtATime,
         },
       },
+      { test: { name: 'faults', include: [faults], ...oneAtATime } },
     ],
   },
 })

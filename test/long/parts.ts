@@ -94,8 +94,8 @@ export const parts: Readonly<Record<string, Part>> = {
       }),
   },
   faults: {
-    about: 'kills, pauses and cut links of real processes under a load whose history is judged',
-    steps: 10,
+    about: 'kills, pauses, cut links, full and damaged disks, replaced nodes: real processes under a judged load',
+    steps: 14,
     sources: [...everything, 'test/integration/*.ts'],
     replay: (seed) => `CIPHERLOG_SEED=${seed} npx vitest run ${faultsFile(seed)}`,
     step: (seed) => vitestStep(faultsFile(seed), { CIPHERLOG_SEED: String(seed) }),
@@ -116,9 +116,11 @@ export const parts: Readonly<Record<string, Part>> = {
   },
 }
 
-/** Processes and links by turns. */
+const faultKinds = ['processes', 'network', 'disks', 'bits', 'database', 'members', 'replaced']
+
+/** One kind of fault after the other. */
 function faultsFile(seed: number): string {
-  return `test/integration/faults-${seed % 2 === 0 ? 'processes' : 'network'}.test.ts`
+  return `test/integration/faults-${faultKinds[seed % faultKinds.length]}.test.ts`
 }
 
 function raftStep(seed: number): Step {
